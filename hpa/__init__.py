@@ -1,0 +1,1 @@
+"""From images with image labels to every cell's mask, classes and confidence."""
