@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Self
 
 import numpy as np
 import pydantic
@@ -29,7 +28,7 @@ class ClassList(Config):
     exclusive: str | None = None
 
     @pydantic.model_validator(mode="after")
-    def _check(self) -> Self:
+    def _check(self) -> "ClassList":
         repeated = {name for name in self.names if self.names.count(name) > 1}
         if repeated:
             raise ValueError(f"expected every class name once, but {sorted(repeated)} repeat")

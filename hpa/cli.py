@@ -1,0 +1,282 @@
+"""The command line: `hpa STAGE --config FILE [key.path=value ...]`. The only place that prints to a person."""
+
+import contextlib
+import errno
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Annotated, Any
+
+import rich.console
+import rich.progress
+import typer
+
+from hpa import progress
+from hpa.config import Config, ConfigError, load_config
+
+FAILED = 1
+"""Exit status of a command that could not do its work: bad data, a missing artifact, a full disk."""
+MISUSED = 2
+"""Exit status of a wrong configuration or command line."""
+
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="Protein localization in human cells: from images with image labels to labelled cells.",
+    epilog="Exit status: 0 done, 1 the work failed, 2 wrong configuration. HPA_DEBUG=1 shows tracebacks.",
+)
+
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", "-c", help="YAML file with what differs from the defaults.", metavar="FILE")
+]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(help="Overrides, applied last, such as `loop.epochs=3`.", metavar="[KEY=VALUE]...")
+]
+
+
+@app.command("simulate")
+def simulate(config: ConfigOption = None, overrides: Overrides = None) -> None:
+    """Write a simulated atlas whose cells' truth is known.
+
+    **In**: nothing.
+
+    **Out**: `out/` in the Kaggle 2021 layout (`train.csv`, `train/`), and `truth/` with label maps, cell labels and
+    planted defects.
+
+    **Example**: `hpa simulate out=work/atlas simulation.images=500`
+    """
+    from hpa.stages import simulate as stage
+
+    _run(stage.SimulateConfig, stage.run, config, overrides)
+
+
+@app.command("index")
+def index(config: ConfigOption = None, overrides: Overrides = None) -> None:
+    """Check every image of a dataset once.
+
+    **In**: a source (`source.kind`: kaggle2021, kaggle2018, class_folders, table, npz or simulated).
+
+    **Out**: `out/index/` with `images.parquet`, `labels.parquet` and `problems.csv`, which lists what was left out.
+
+    **Example**: `hpa index --config configs/data/hpa2021.yaml source.root=/data/hpa`
+    """
+    from hpa.stages import dataset
+    from hpa.stages import index as stage
+
+    _run(dataset.DatasetConfig, stage.run, config, overrides, section="data")
+
+
+@app.command("fold")
+def fold(config: ConfigOption = None, overrides: Overrides = None) -> None:
+    """Share the images out into folds that keep groups whole and classes balanced.
+
+    **In**: the index (made first where it is missing).
+
+    **Out**: `out/fold/` with `folds.parquet` and `report.csv`: how far each fold is from its share of each class.
+
+    **Example**: `hpa fold --config configs/data/hpa2021.yaml fold.folds=5`
+    """
+    from hpa.stages import dataset
+    from hpa.stages import fold as stage
+
+    _run(dataset.DatasetConfig, stage.run, config, overrides, section="data")
+
+
+@app.command("cache")
+def cache(config: ConfigOption = None, overrides: Overrides = None) -> None:
+    """Resize every image once and store the pixels for fast random access.
+
+    **In**: the index (made first where it is missing).
+
+    **Out**: `out/cache-SIZE/` with `pixels.npy`; says how much disk it takes before it starts.
+
+    **Example**: `hpa cache --config configs/data/hpa2021.yaml cache.size=600`
+    """
+    from hpa.stages import cache as stage
+    from hpa.stages import dataset
+
+    _run(dataset.DatasetConfig, stage.run, config, overrides, section="data")
+
+
+@app.command("describe")
+def describe(config: ConfigOption = None, overrides: Overrides = None) -> None:
+    """Draw a page about a dataset, to be read before anyone trains on it.
+
+    **In**: the index, and the folds where they stand (made first where they are missing).
+
+    **Out**: `out/describe/describe.html`: labels, sizes, intensities, examples, folds, problems, duplicates.
+
+    **Example**: `hpa describe --config configs/data/hpa2021.yaml source.root=/data/hpa`
+    """
+    from hpa.stages import describe as stage
+
+    _run(stage.DescribeConfig, stage.run, config, overrides, section="data")
+
+
+@app.command("train_image_level")
+def train_image_level(config: ConfigOption = None, overrides: Overrides = None) -> None:
+    """Train a classifier on whole images: the main job.
+
+    **In**: a dataset (`data.source`); index, folds and cache are made first where they are missing.
+
+    **Out**: `out/` with a checkpoint per fold, out-of-fold probabilities, embeddings, `metrics.json`, `report.html`.
+
+    **Example**: `hpa train_image_level --config configs/image_level/efficientnet_b7.yaml data.source.root=/data/hpa`
+    """
+    from hpa.stages import train_image_level as stage
+
+    _run(stage.TrainImageLevelConfig, stage.run, config, overrides)
+
+
+@app.command("predict")
+def predict(config: ConfigOption = None, overrides: Overrides = None) -> None:
+    """Predict the classes of new images with one or more finished runs, all their folds averaged.
+
+    **In**: `runs`, and a dataset with or without labels (`data.source`).
+
+    **Out**: `out/` with `probabilities.parquet`, `embeddings/`, and `metrics.json` and a report where labels are known.
+
+    **Example**: `hpa predict runs=[runs/demo] data.source.kind=kaggle2021 data.source.root=/data/test out=runs/test`
+    """
+    from hpa.stages import predict as stage
+
+    _run(stage.PredictConfig, stage.run, config, overrides)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of `hpa` and of the scripts; ends the process with its exit status."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given and not given[0].startswith("-"):
+        given[0] = given[0].replace("-", "_")  # stages are named as their scripts are; dashes are taken for that
+    app(args=given, prog_name="hpa")
+
+
+def run_stage(stage: str) -> None:
+    """Entry point of `scripts/<stage>.py`: the stage with the script's own arguments."""
+    main([stage, *sys.argv[1:]])
+
+
+def _run(
+    model: type[Any],
+    stage: Callable[[Any], Path],
+    path: Path | None,
+    overrides: list[str] | None,
+    section: str | None = None,
+) -> None:
+    """Load the configuration, run the stage, print its folder last; turn expected errors into messages."""
+    debug = os.environ.get("HPA_DEBUG") == "1"
+    progress.set_reporter(_Console() if _is_main_process() else progress.Silent())
+    try:
+        config: Config = load_config(model, path, overrides or [], section)
+        folder = stage(config)
+    except ConfigError as error:
+        _complain(
+            "the configuration has problems:\n" + "\n".join(f"  {line}" for line in error.problems), MISUSED, debug
+        )
+    except KeyboardInterrupt:
+        _complain("interrupted; the same command goes on from here", 130, debug)
+    except BrokenProcessPool:
+        _complain("a worker process was killed, most often for lack of memory; try workers.count=1", FAILED, debug)
+    except OSError as error:
+        _complain(_describe_os_error(error), FAILED, debug)
+    except ValueError as error:
+        _complain(str(error), FAILED, debug)
+    else:
+        if _is_main_process():
+            typer.echo(folder)
+
+
+def _complain(text: str, status: int, debug: bool) -> None:
+    if debug:
+        raise
+    typer.echo(f"hpa: {text}", err=True)
+    raise typer.Exit(status)
+
+
+def _describe_os_error(error: OSError) -> str:
+    where = f"{error.filename}: " if error.filename else ""
+    if error.errno == errno.ENOSPC:
+        return f"{where}the disk is full; free some space and run the same command again, it goes on from here"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"{where}cannot be written or read ({error.strerror}); choose another folder or change its permissions"
+    return f"{where}{error.strerror or error}"
+
+
+def _is_main_process() -> bool:
+    return os.environ.get("RANK", "0") == "0"
+
+
+class _Console:
+    """Messages and progress bars on a terminal, plain lines elsewhere (a log file, a notebook, a Kaggle kernel)."""
+
+    seconds_between_lines = 15.0
+
+    def __init__(self) -> None:
+        self._console = rich.console.Console(stderr=True, highlight=False, soft_wrap=True)
+
+    def say(self, text: str) -> None:
+        self._console.print(text, markup=False)
+
+    @contextlib.contextmanager
+    def track(self, label: str, total: int, done: int) -> Iterator[Callable[[int], None]]:
+        if total <= done:
+            yield lambda units: None
+        elif self._console.is_terminal:
+            columns = (
+                rich.progress.TextColumn("{task.description}"),
+                rich.progress.BarColumn(),
+                rich.progress.MofNCompleteColumn(),
+                rich.progress.TextColumn("{task.fields[rate]}"),
+                rich.progress.TimeRemainingColumn(),
+            )
+            with rich.progress.Progress(*columns, console=self._console, transient=True) as bar:
+                task = bar.add_task(label, total=total, completed=done, rate="")
+                pace = _Pace(total, done)
+
+                def advance(units: int) -> None:
+                    pace.advance(units)
+                    bar.update(task, advance=units, rate=f"{pace.rate:.1f}/s")
+
+                yield advance
+        else:
+            pace = _Pace(total, done)
+            last = time.monotonic()
+
+            def advance(units: int) -> None:
+                nonlocal last
+                pace.advance(units)
+                now = time.monotonic()
+                if now - last >= self.seconds_between_lines and pace.done < total:
+                    last = now
+                    self.say(f"{label}: {pace.done}/{total}, {pace.rate:.1f}/s, {pace.remaining:.0f} s left")
+
+            yield advance
+
+
+class _Pace:
+    """How fast units pass, those of an earlier run left out."""
+
+    def __init__(self, total: int, done: int) -> None:
+        self._total, self._start, self.done = total, done, done
+        self._began = time.monotonic()
+
+    def advance(self, units: int) -> None:
+        self.done += units
+
+    @property
+    def rate(self) -> float:
+        return (self.done - self._start) / max(time.monotonic() - self._began, 1e-9)
+
+    @property
+    def remaining(self) -> float:
+        return (self._total - self.done) / max(self.rate, 1e-9)
+
+
+if __name__ == "__main__":
+    main()
