@@ -97,7 +97,7 @@ def read_record(folder: Path, stage: str) -> Record:
     """
     path = folder / RECORD
     if not path.is_file():
-        unfinished = " (an unfinished one is there)" if _partial(folder).is_dir() else ""
+        unfinished = " (an unfinished one is there)" if partial_folder(folder).is_dir() else ""
         raise ArtifactError(f"{folder}: no finished artifact{unfinished}; `hpa {stage}` makes it")
     record = _load_record(path)
     if record.stage != stage:
@@ -132,7 +132,7 @@ def build(folder: Path, record: Record) -> Iterator[Path]:
         ArtifactError: an unfinished artifact with another record is there, or another process is building it.
         OSError: the folder cannot be written.
     """
-    partial = _partial(folder)
+    partial = partial_folder(folder)
     partial.mkdir(parents=True, exist_ok=True)
     lock_path = partial / ".lock"
     with lock_path.open("w") as lock:
@@ -150,7 +150,8 @@ def build(folder: Path, record: Record) -> Iterator[Path]:
         partial.rename(folder)
 
 
-def _partial(folder: Path) -> Path:
+def partial_folder(folder: Path) -> Path:
+    """Where an artifact is built before it is renamed to `folder`."""
     return folder.with_name(folder.name + PARTIAL)
 
 

@@ -78,12 +78,38 @@ def load_config(
     return validate(model, data)
 
 
+def _complete(data: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    """Fill what is not given from the values that stand as defaults, as long as the `kind` is theirs.
+
+    Left to pydantic, a section given in part would be completed from its class, not from the default that stands in
+    the configuration around it.
+    """
+    completed = dict(data)
+    for name, default in defaults.items():
+        given = data.get(name)
+        kind = getattr(default, "kind", None)
+        if isinstance(default, Config) and isinstance(given, dict) and given.get("kind", kind) == kind:
+            own = {key: getattr(default, key) for key in type(default).model_fields}
+            completed[name] = own | _complete(given, own)
+    return completed
+
+
+def _defaults(model: type[Config]) -> dict[str, Any]:
+    return {
+        name: field.get_default(call_default_factory=True)
+        for name, field in model.model_fields.items()
+        if not field.is_required()
+    }
+
+
 def validate(model: type[ConfigT], data: Any) -> ConfigT:
-    """Fill a model from plain values.
+    """Fill a model from plain values; sections given in part are completed from the model's default for them.
 
     Raises:
         ConfigError: lists every problem with its dotted path, and a suggestion where a key looks mistyped.
     """
+    if isinstance(data, dict):
+        data = _complete(data, _defaults(model))
     try:
         return model.model_validate(data)
     except pydantic.ValidationError as error:

@@ -73,10 +73,31 @@ def test_a_union_names_its_kinds():
     assert line == "loss.kind: expected one of bce, focal, but got 'focale'; did you mean 'focal'?"
 
 
-def test_a_tag_without_kind(tmp_path):
+def test_a_section_without_kind_is_of_the_default_kind(tmp_path):
     path = tmp_path / "a.yaml"
+    path.write_text("loss: {smoothing: 0.1}\n")
+    assert load_config(Experiment, path).loss == Bce(smoothing=0.1)
     path.write_text("loss: {gamma: 1}\n")
     (line,) = problems([], path)
+    assert line.startswith("loss.gamma: unknown key; known here: kind, smoothing")
+
+
+def test_a_section_given_in_part_keeps_the_default_around_it():
+    class Outer(Config):
+        experiment: Experiment = Experiment(epochs=9, loss=Focal(gamma=3), inner=Inner(depth=8, sizes=(7,)))
+
+    assert load_config(Outer, overrides=["experiment.inner.depth=1"]).experiment == Experiment(
+        epochs=9, loss=Focal(gamma=3), inner=Inner(depth=1, sizes=(7,))
+    )
+    assert load_config(Outer, overrides=["experiment.loss.kind=bce"]).experiment.loss == Bce()
+    assert load_config(Outer, overrides=["experiment.loss.gamma=1"]).experiment.loss == Focal(gamma=1)
+
+
+def test_a_needed_union_without_kind():
+    class Outer(Config):
+        loss: Annotated[Bce | Focal, pydantic.Field(discriminator="kind")]
+
+    (line,) = problems(["loss.gamma=1"], model=Outer)
     assert line.startswith("loss.kind: missing")
 
 

@@ -1,0 +1,210 @@
+"""Pixels of a data set at one size, in one file for fast random access."""
+
+import contextlib
+import errno
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import numpy as np
+import pandas as pd
+from numpy.lib import format as npy
+
+from hpa.arrays import Int64, PixelBatch, Pixels
+from hpa.artifacts import read_json, require_space, write_json
+from hpa.parallel import map_images
+
+K = TypeVar("K")
+
+PIXELS = "pixels.npy"
+CONTENT = "content.json"
+_DONE = "done.bin"
+_SECONDS_BETWEEN_SYNCS = 5.0
+
+
+@dataclass(frozen=True)
+class PixelCache:
+    """Images of one size, read-only; picklable and cheap to send to workers, which map the same file.
+
+    Attributes:
+        folder: holds `pixels.npy` and `content.json`.
+        image_ids: in the order of the rows.
+        channels: names, in the order of the planes.
+    """
+
+    folder: Path
+    image_ids: list[str]
+    channels: tuple[str, ...]
+
+    @classmethod
+    def open(cls, folder: Path) -> "PixelCache":
+        """Open a finished cache.
+
+        Raises:
+            ValueError: not there, or the files do not belong together.
+        """
+        try:
+            content = read_json(folder / CONTENT)
+            cache = cls(folder, list(content["image_ids"]), tuple(content["channels"]))
+            shape = cache.pixels.shape
+        except (OSError, KeyError, TypeError) as error:
+            raise ValueError(f"{folder}: is not a cache of pixels ({error}); `hpa cache` makes it") from None
+        if cache.pixels.dtype != np.uint8 or shape[:2] != (len(cache.image_ids), len(cache.channels)):
+            raise ValueError(f"{folder}: {PIXELS} of shape {shape} does not fit {CONTENT}; remove the folder")
+        return cache
+
+    @cached_property
+    def pixels(self) -> PixelBatch:
+        """Memory-mapped uint8 (images, channels, size, size)."""
+        pixels: PixelBatch = np.load(self.folder / PIXELS, mmap_mode="r", allow_pickle=False)
+        return pixels
+
+    @property
+    def size(self) -> int:
+        """Side of the images, in pixels."""
+        return int(self.pixels.shape[-1])
+
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
+    def __getstate__(self) -> dict[str, object]:
+        # A pickled memory map would be a copy of all pixels.
+        return {key: value for key, value in self.__dict__.items() if key != "pixels"}
+
+    def rows(self, image_ids: Sequence[str]) -> Int64[np.ndarray, " images"]:
+        """Row of each image.
+
+        Raises:
+            ValueError: an image is not in the cache.
+        """
+        rows = pd.Index(self.image_ids).get_indexer(pd.Index(list(image_ids), dtype=object))
+        if (rows < 0).any():
+            missing = [image_id for image_id, row in zip(image_ids, rows, strict=True) if row < 0]
+            raise ValueError(f"{self.folder}: {len(missing)} images are not in the cache, such as {missing[:3]}")
+        return np.asarray(rows, np.int64)
+
+
+@dataclass(frozen=True)
+class _ReadRow(Generic[K]):
+    """Passes a job's key on and leaves its row; picklable when `read` is."""
+
+    read: Callable[[K], Pixels]
+
+    def __call__(self, job: tuple[int, K]) -> Pixels:
+        return self.read(job[1])
+
+
+def cache_bytes(images: int, channels: int, size: int) -> int:
+    """Disk use of a cache, in bytes.
+
+    >>> cache_bytes(1000, 4, 512) / 1e9
+    1.048576128
+    """
+    return images * channels * size * size + npy.ARRAY_ALIGN * 2
+
+
+def write_cache(
+    folder: Path,
+    image_ids: Sequence[str],
+    keys: Sequence[K],
+    read: Callable[[K], Pixels],
+    channels: Sequence[str],
+    size: int,
+    executor: Executor | None = None,
+) -> None:
+    """Write a cache; called again on the same folder after a kill, it goes on with the images that are missing.
+
+    Args:
+        folder: an existing folder.
+        image_ids: in the order of the rows.
+        keys: what `read` takes for each row, such as the paths of its files.
+        read: uint8 (channels, size, size) of a key; picklable when the executor runs processes.
+        channels: names of the planes.
+        size: side of the images, in pixels.
+        executor: None reads in this process. This process alone writes.
+
+    Raises:
+        ArtifactError: the disk is too small; nothing was written.
+        OSError: the folder cannot be written.
+        ValueError: `read` gave another shape.
+    """
+    shape = (len(image_ids), len(channels), size, size)
+    with _open(folder / PIXELS, shape) as (pixels, offset), _open_flags(folder / _DONE, len(image_ids)) as flags:
+        done = np.frombuffer(os.pread(flags, len(image_ids), 0), np.uint8)
+        rows = np.flatnonzero(done == 0).tolist()
+        written: list[int] = []
+        synced = time.monotonic()
+        # Plain writes, not a memory map: a full disk is then an error instead of a signal that kills the process, and
+        # the pages do not count as this process's memory.
+        jobs = ((row, keys[row]) for row in rows)
+        finished = len(image_ids) - len(rows)
+        results = map_images(_ReadRow(read), jobs, executor, "cached images", len(image_ids), finished)
+        try:
+            for (row, _), image in results:
+                if image.shape != shape[1:] or image.dtype != np.uint8:
+                    raise ValueError(f"expected uint8 pixels of shape {shape[1:]}, but got {image.dtype} {image.shape}")
+                _write_all(pixels, np.ascontiguousarray(image).tobytes(), offset + row * image.nbytes)
+                written.append(row)
+                if time.monotonic() - synced > _SECONDS_BETWEEN_SYNCS:
+                    _mark(pixels, flags, written)
+                    synced = time.monotonic()
+        finally:
+            _mark(pixels, flags, written)
+    write_json(folder / CONTENT, {"image_ids": list(image_ids), "channels": list(channels)})
+    (folder / _DONE).unlink()
+
+
+def _mark(pixels: int, flags: int, written: list[int]) -> None:
+    """Note rows as done, once their pixels are on the disk for certain."""
+    os.fsync(pixels)
+    for row in written:
+        os.pwrite(flags, b"\1", row)
+    written.clear()
+
+
+@contextlib.contextmanager
+def _open(path: Path, shape: tuple[int, ...]) -> Iterator[tuple[int, int]]:
+    """A file descriptor of an npy file with room for everything, and where its pixels begin."""
+    if not path.is_file():
+        require_space(path.parent, cache_bytes(shape[0], shape[1], shape[2]), "the cache of pixels")
+        fresh = path.with_suffix(".new")
+        with fresh.open("wb") as stream:
+            npy.write_array_header_1_0(stream, {"descr": "|u1", "fortran_order": False, "shape": shape})
+            _reserve(stream.fileno(), stream.tell(), int(np.prod(shape)))
+        fresh.rename(path)
+    with path.open("r+b") as stream:
+        npy.read_magic(stream)
+        found, _, dtype = npy.read_array_header_1_0(stream)
+        if found != shape or dtype != np.uint8:
+            raise ValueError(f"{path}: holds {dtype} of shape {found}, but {shape} is wanted; remove {path.parent}")
+        yield stream.fileno(), stream.tell()
+
+
+@contextlib.contextmanager
+def _open_flags(path: Path, count: int) -> Iterator[int]:
+    with path.open("r+b" if path.is_file() else "w+b") as stream:
+        stream.truncate(count)
+        yield stream.fileno()
+
+
+def _reserve(file: int, offset: int, length: int) -> None:
+    """Take the disk space now, so that it is not missing halfway; some file systems can only make a sparse file."""
+    os.truncate(file, offset + length)
+    if length and hasattr(os, "posix_fallocate"):
+        try:
+            os.posix_fallocate(file, offset, length)
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
+                raise
+
+
+def _write_all(file: int, data: bytes, offset: int) -> None:
+    view = memoryview(data)
+    while view:
+        count = os.pwrite(file, view, offset)
+        view, offset = view[count:], offset + count

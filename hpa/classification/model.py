@@ -1,0 +1,249 @@
+"""The image classifier: a timm backbone on uint8 images of any number of channels, and a linear head."""
+
+import difflib
+from typing import Annotated, Any, Literal, TypeAlias
+
+import pydantic
+import timm
+import torch
+from pydantic import Field
+from timm.models import PretrainedCfg
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from hpa.arrays import EmbeddingTensor, Float, ImageTensor, LogitTensor
+from hpa.classification.pooling import use_generalized_mean
+from hpa.classification.stem import channel_mixing
+from hpa.classification.weights import Pretrained, RandomWeights, build_initialised
+from hpa.config import Config
+from hpa.labels import ClassList
+
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Images: TypeAlias = ImageTensor | Float[torch.Tensor, "batch channels height width"]
+"""uint8 images, or float ones in [0, 255] where a gradient on the pixels is wanted."""
+
+
+class ModelConfig(Config):
+    """Which network.
+
+    Attributes:
+        name: timm's name of the backbone, with a tag where several weights exist (`tf_efficientnet_b7.ns_jft_in1k`).
+        pretrained: where its first weights come from.
+        pooling: how the last feature map becomes one vector; `default` is the backbone's own way, `gem` the
+            generalised mean.
+        dropout: part of the pooled features that training drops before the head.
+        drop_path: part of the residual branches that training drops (stochastic depth), rising with depth to this.
+        gradient_checkpointing: compute activations twice instead of keeping them, for less memory.
+        freeze: what does not learn. `backbone`: all but the head; `batch_norm`: statistics and factors of the batch
+            norms, for small batches.
+    """
+
+    name: str = "tf_efficientnet_lite0"
+    pretrained: Pretrained = RandomWeights()
+    pooling: Literal["default", "avg", "max", "avgmax", "catavgmax", "gem"] = "default"
+    dropout: Fraction = 0.2
+    drop_path: Fraction = 0.0
+    gradient_checkpointing: bool = False
+    freeze: Literal["none", "backbone", "batch_norm"] = "none"
+
+    @pydantic.field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        check_backbone(name)
+        return name
+
+
+class ImageClassifier(nn.Module):
+    """A timm backbone that normalises uint8 images itself, and a linear head.
+
+    Attributes:
+        backbone: timm's model without its classifier.
+        head: from the pooled features to one logit per class.
+        embedding_size: number of pooled features.
+        multi_label: whether probabilities are independent (sigmoid) or sum to one (softmax).
+        fixed_size: side of the images in pixels where the backbone takes no other, else None.
+        initialisation: a sentence that says which weights the backbone began with.
+    """
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        head: nn.Linear,
+        mean: Float[torch.Tensor, " channels"],
+        std: Float[torch.Tensor, " channels"],
+        config: ModelConfig,
+        multi_label: bool,
+        fixed_size: int | None,
+        initialisation: str,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.dropout = nn.Dropout(config.dropout)
+        self.head = head
+        self.register_buffer("mean", mean)
+        self.register_buffer("std", std)
+        self.config = config
+        self.multi_label = multi_label
+        self.fixed_size = fixed_size
+        self.embedding_size = head.in_features
+        self.initialisation = initialisation
+        if config.freeze == "backbone":
+            self.backbone.requires_grad_(False)
+        elif config.freeze == "batch_norm":
+            for module in self._batch_norms():
+                module.requires_grad_(False)
+        self.train(self.training)
+
+    def normalize(self, images: Images) -> Float[torch.Tensor, "batch channels height width"]:
+        """Images as the backbone expects them, float32.
+
+        Raises:
+            ValueError: another number of channels, or a size that the backbone cannot take.
+        """
+        if images.shape[1] != len(self.mean):
+            raise ValueError(f"expected images with {len(self.mean)} channels, but got {tuple(images.shape)}")
+        if self.fixed_size is not None and images.shape[2:] != (self.fixed_size, self.fixed_size):
+            raise ValueError(
+                f"{self.config.name} takes images of {self.fixed_size} × {self.fixed_size} pixels only, but got "
+                f"{tuple(images.shape)}; set the image size to that, or choose a convolutional backbone"
+            )
+        scale, shift = 1 / self.std[:, None, None], -(self.mean / self.std)[:, None, None]
+        if images.dtype == torch.uint8:
+            return images.to(self.mean.dtype).mul_(scale).add_(shift)
+        return images * scale + shift
+
+    def forward_features(self, images: Images) -> torch.Tensor:
+        """The backbone's last features, before pooling: (batch, features, height, width) for convolutional ones."""
+        features: torch.Tensor = self.backbone.forward_features(self.normalize(images))  # type: ignore[operator]
+        return features
+
+    def pool(self, features: torch.Tensor) -> EmbeddingTensor:
+        """Pooled features of what `forward_features` gave."""
+        pooled: torch.Tensor = self.backbone.forward_head(features, pre_logits=True)  # type: ignore[operator]
+        return pooled.flatten(1)
+
+    def embeddings(self, images: Images) -> EmbeddingTensor:
+        """Pooled features: one row per image, what the head reads."""
+        return self.pool(self.forward_features(images))
+
+    def logits(self, embeddings: EmbeddingTensor) -> LogitTensor:
+        """The head's answer to pooled features."""
+        logits: torch.Tensor = self.head(self.dropout(embeddings))
+        return logits
+
+    def forward(self, images: Images) -> LogitTensor:
+        """One logit per image and class."""
+        return self.logits(self.embeddings(images))
+
+    def probabilities(self, logits: LogitTensor) -> LogitTensor:
+        """Probabilities in [0, 1], float32: one per class, or summing to one where an image has one class."""
+        logits = logits.float()
+        return logits.sigmoid() if self.multi_label else logits.softmax(dim=1)
+
+    def train(self, mode: bool = True) -> "ImageClassifier":
+        """Set the training mode; what is frozen stays in evaluation mode."""
+        super().train(mode)
+        if self.config.freeze == "backbone":
+            self.backbone.eval()
+        elif self.config.freeze == "batch_norm":
+            for module in self._batch_norms():
+                module.eval()
+        return self
+
+    def _batch_norms(self) -> list[nn.Module]:
+        return [module for module in self.backbone.modules() if isinstance(module, _BatchNorm)]
+
+
+def check_backbone(name: str) -> None:
+    """Raise ValueError, with the closest names, unless timm has the backbone."""
+    if ":" not in name and "/" not in name and timm.is_model(name):
+        architecture, _, tag = name.partition(".")
+        tags = [known.partition(".")[2] for known in timm.list_pretrained(f"{architecture}.*")] if tag else []
+        if tag and tag not in tags:
+            raise ValueError(f"expected one of the tags that timm knows for {architecture}: {', '.join(tags)}")
+        return
+    close = difflib.get_close_matches(name.partition(".")[0], timm.list_models(), n=3)
+    hint = f"; did you mean {', '.join(map(repr, close))}?" if close else ""
+    raise ValueError(f"expected one of timm's models (timm.list_models() names them){hint}")
+
+
+def build_model(
+    config: ModelConfig, channels: int, classes: ClassList, image_size: int | None = None
+) -> ImageClassifier:
+    """Build the classifier.
+
+    Args:
+        config: which network.
+        channels: input channels; four are red, green, blue and yellow.
+        classes: one logit for each, softmax or sigmoid by `multi_label`.
+        image_size: side in pixels, for backbones that are built for one size (most transformers).
+
+    Raises:
+        ValueError: the backbone has no such feature, or its weights are not to be had.
+    """
+    settings: dict[str, Any] = {"num_classes": len(classes), "in_chans": channels, "drop_rate": 0.0}
+    if config.pooling not in ("default", "gem"):
+        settings["global_pool"] = config.pooling
+    if config.drop_path:
+        settings["drop_path_rate"] = config.drop_path
+    meta = _meta(config.name)
+    size = image_size or meta.input_size[1]
+    if meta.fixed_input_size and size != meta.input_size[1]:
+        settings["img_size"] = size
+
+    def create(pretrained: bool) -> nn.Module:
+        try:
+            model: nn.Module = timm.create_model(config.name, pretrained=pretrained, **settings)
+        except (AssertionError, TypeError) as error:  # what timm raises for an option that a model does not have
+            raise ValueError(f"{config.name} cannot be built with {settings}: {error}") from None
+        return model
+
+    backbone, initialisation = build_initialised(config.pretrained, create, config.name, channels)
+    head = _take_classifier(backbone, config.name)
+    if config.pooling == "gem":
+        use_generalized_mean(backbone)
+    if config.gradient_checkpointing:
+        try:
+            backbone.set_grad_checkpointing(True)  # type: ignore[operator]
+        except (AssertionError, AttributeError):
+            raise ValueError(f"{config.name} has no gradient checkpointing; set gradient_checkpointing=false") from None
+    mean, std = _normalization(config.name, channels)
+    fixed_size = size if meta.fixed_input_size else None
+    return ImageClassifier(backbone, head, mean, std, config, classes.multi_label, fixed_size, initialisation)
+
+
+def _take_classifier(backbone: nn.Module, name: str) -> nn.Linear:
+    """Take timm's classifier out of the model, as a linear layer; the model gives pooled features from then on."""
+    classifier = backbone.get_classifier()  # type: ignore[operator]
+    if isinstance(classifier, nn.Conv2d) and classifier.kernel_size == (1, 1):
+        head = nn.Linear(classifier.in_channels, classifier.out_channels)
+        with torch.no_grad():
+            head.weight.copy_(classifier.weight.flatten(1))
+            if classifier.bias is not None:
+                head.bias.copy_(classifier.bias)
+    elif isinstance(classifier, nn.Linear):
+        head = classifier
+    else:
+        raise ValueError(f"{name} has a classifier that is not linear ({type(classifier).__name__}); choose another")
+    backbone.reset_classifier(0)  # type: ignore[operator]
+    return head
+
+
+def _meta(name: str) -> PretrainedCfg:
+    """What timm knows about a backbone and its weights; timm's defaults for one without weights."""
+    return timm.get_pretrained_cfg(name) or PretrainedCfg(num_classes=1000, input_size=(3, 224, 224))
+
+
+def _normalization(name: str, channels: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and standard deviation per channel, in units of uint8 images."""
+    mixing = channel_mixing(channels)
+    if name.startswith("tf_efficientnet_lite"):
+        # Of the network's origin: tensorflow/tpu, efficientnet/lite, MEAN_RGB and STDDEV_RGB.
+        mean, std = torch.full((3,), 127.0), torch.full((3,), 128.0)
+    else:
+        meta = _meta(name)
+        mean, std = torch.tensor(meta.mean) * 255, torch.tensor(meta.std) * 255
+    return mixing @ mean, mixing @ std

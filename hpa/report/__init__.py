@@ -1,0 +1,42 @@
+"""Figures and self-contained HTML pages: the report of a run, the description of a dataset."""
+
+from hpa.report.appearance import Reference
+from hpa.report.dataset import dataset_report
+from hpa.report.gallery import Example, make_example
+from hpa.report.page import (
+    Block,
+    Card,
+    Cards,
+    Facts,
+    Figure,
+    Gallery,
+    Note,
+    Page,
+    Section,
+    Table,
+    Tile,
+    render_page,
+    write_page,
+)
+from hpa.report.run import run_report
+
+__all__ = [
+    "Block",
+    "Card",
+    "Cards",
+    "Example",
+    "Facts",
+    "Figure",
+    "Gallery",
+    "Note",
+    "Page",
+    "Reference",
+    "Section",
+    "Table",
+    "Tile",
+    "dataset_report",
+    "make_example",
+    "render_page",
+    "run_report",
+    "write_page",
+]

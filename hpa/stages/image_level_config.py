@@ -1,0 +1,75 @@
+"""The configuration of image-level training; without any setting it is the demo on the simulated atlas."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import pydantic
+
+from hpa.classification import (
+    AugmentationConfig,
+    AutomaticLoss,
+    LossConfig,
+    MixingConfig,
+    ModelConfig,
+    PipWeights,
+    PlainSampler,
+    Sampler,
+)
+from hpa.config import Config
+from hpa.simulation import SimulationConfig
+from hpa.stages.dataset_config import CacheSettings, DatasetConfig, SimulatedSource
+from hpa.training import LoopConfig, MachineConfig
+
+
+class TrainImageLevelConfig(Config):
+    """Image-level training.
+
+    Attributes:
+        out: folder of the run.
+        data: which images, and how they are prepared.
+        model: network and first weights.
+        loss: what is minimised; `auto` is BCE, or cross-entropy for single-label tasks.
+        sampler: which images an epoch reads.
+        augmentation: how training images are varied.
+        mixing: mixup and cutmix.
+        loop: optimiser, epochs, batch size, precision.
+        folds: which folds are held out, one training each; `all` for a full set of out-of-fold predictions.
+        tta: views of an image that a prediction averages: 1, 2, 4 or 8 of the dihedral group.
+        machine: workers and checkpoints; decides speed and safety only, so no record holds it.
+    """
+
+    out: Path = Path("runs/demo")
+    data: DatasetConfig = DatasetConfig(
+        source=SimulatedSource(simulation=SimulationConfig(images=1000, size=256, field=81.92)),
+        cache=CacheSettings(size=160),
+    )
+    model: ModelConfig = ModelConfig(pretrained=PipWeights())
+    loss: LossConfig = AutomaticLoss()
+    sampler: Sampler = PlainSampler()
+    augmentation: AugmentationConfig = AugmentationConfig()
+    mixing: MixingConfig = MixingConfig()
+    loop: LoopConfig = LoopConfig(
+        epochs=10, batch_size=32, learning_rate=2e-3, monitor="macro_ap", ema_decay=0.99, channels_last=True
+    )
+    folds: Literal["all"] | Annotated[tuple[int, ...], pydantic.Field(min_length=1)] = (0,)
+    tta: Literal[1, 2, 4, 8] = 4
+    machine: MachineConfig = MachineConfig()
+
+    @pydantic.model_validator(mode="after")
+    def _folds_exist(self) -> "TrainImageLevelConfig":
+        wrong = [fold for fold in self.chosen_folds if not 0 <= fold < self.data.fold.folds]
+        if wrong:
+            raise ValueError(f"folds: expected numbers from 0 to {self.data.fold.folds - 1}, but got {wrong}")
+        return self
+
+    @property
+    def chosen_folds(self) -> tuple[int, ...]:
+        """Numbers of the folds to hold out, each once, in order."""
+        return tuple(range(self.data.fold.folds)) if self.folds == "all" else tuple(sorted(set(self.folds)))
+
+    def content(self) -> dict[str, object]:
+        """The sections that decide the run's content, for its record."""
+        return {
+            name: getattr(self, name)
+            for name in ("model", "loss", "sampler", "augmentation", "mixing", "loop", "folds", "tta")
+        }

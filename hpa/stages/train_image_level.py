@@ -1,0 +1,155 @@
+"""`train_image_level`: from a data set to a classifier per fold, out-of-fold predictions and a report."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+import yaml
+from accelerate import Accelerator
+
+from hpa.arrays import EmbeddingArray
+from hpa.artifacts import Record, build, is_finished, make_record, partial_folder, write_json, write_text
+from hpa.classification import build_model
+from hpa.progress import say
+from hpa.stages import run_page
+from hpa.stages.dataset import Dataset, open_dataset, prepare
+from hpa.stages.image_level_config import TrainImageLevelConfig
+from hpa.stages.image_task import ImageTask, predict_images
+from hpa.stages.trained_run import CONTENT, RunContent
+from hpa.tables import class_table, read_embeddings, read_table, write_embeddings, write_table
+from hpa.training import BEST, History, load_weights, make_accelerator, train
+
+STAGE = "train_image_level"
+CONFIG = "config.yaml"
+OUT_OF_FOLD = "out_of_fold.parquet"
+EMBEDDINGS = "embeddings"
+
+__all__ = ["TrainImageLevelConfig", "run"]
+
+
+def run(config: TrainImageLevelConfig) -> Path:
+    """Train one classifier per chosen fold, predict what each held out, and report.
+
+    Returns:
+        `config.out`: per fold `fold<k>/best.safetensors` and history; `out_of_fold.parquet` (image_id, fold, one
+        probability per class), `embeddings/` (the same rows), `metrics.json`, `per_class.csv`, `report.html`.
+
+    Raises:
+        ArtifactError: another run stands in the folder.
+        ValueError: the data cannot be trained on.
+        TrainingDiverged: the loss is not finite; the last good checkpoint is kept.
+    """
+    start = time.perf_counter()
+    accelerator = make_accelerator(config.loop.precision)
+    if accelerator.is_main_process:
+        prepare(config.data)
+    accelerator.wait_for_everyone()
+    data = open_dataset(config.data)
+    if data.targets is None:
+        raise ValueError(f"{config.data.out}: the images have no labels to learn from; give a source with labels")
+    record = make_record(STAGE, config.content(), data.fingerprints)
+    if is_finished(config.out, record):
+        say(f"{config.out} stands already, made from the same configuration")
+        return config.out
+    with _building(config.out, record, accelerator) as folder:
+        if accelerator.is_main_process:
+            _write_description(folder, config, data)
+        earlier = sum(_seconds_trained(folder / f"fold{fold}") for fold in config.chosen_folds)
+        initialisation = ""
+        for fold in config.chosen_folds:
+            initialisation = _run_fold(config, data, fold, folder / f"fold{fold}", accelerator)
+        if accelerator.is_main_process:
+            table, embeddings = _join_folds(folder, config.chosen_folds)
+            write_table(folder / OUT_OF_FOLD, table)
+            write_embeddings(folder / EMBEDDINGS, table[["image_id", "fold"]], embeddings)
+            seconds = time.perf_counter() - start + earlier
+            metrics = run_page.write_evaluation(folder, config, data, table, initialisation, seconds)
+            say(
+                f"held-out macro AP {metrics['macro_ap']:.3f} (constant predictor "
+                f"{metrics['macro_ap_constant']:.3f}); report: {config.out / run_page.REPORT}"
+            )
+    return config.out
+
+
+@contextmanager
+def _building(out: Path, record: Record, accelerator: Accelerator) -> Iterator[Path]:
+    """The partial folder on every process; the main one makes it, and renames it when all have finished."""
+    if accelerator.is_main_process:
+        with build(out, record) as folder:
+            accelerator.wait_for_everyone()
+            yield folder
+            accelerator.wait_for_everyone()
+    else:
+        accelerator.wait_for_everyone()
+        yield partial_folder(out)
+        accelerator.wait_for_everyone()
+
+
+def _write_description(folder: Path, config: TrainImageLevelConfig, data: Dataset) -> None:
+    """What `predict` needs beside the weights, and the configuration for a person to read or run again."""
+    write_text(folder / CONFIG, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
+    content = RunContent(
+        stage=STAGE,
+        classes=data.classes,
+        channels=data.channels,
+        image_size=data.cache.size,
+        fit=config.data.cache.fit,
+        folds=config.chosen_folds,
+        batch_size=config.loop.batch_size,
+        precision=config.loop.precision,
+        tta=config.tta,
+        model=config.model,
+    )
+    write_json(folder / CONTENT, content.model_dump(mode="json"))
+
+
+def _run_fold(config: TrainImageLevelConfig, data: Dataset, fold: int, folder: Path, accelerator: Accelerator) -> str:
+    """Train without one fold and predict it; returns where the first weights came from."""
+    held_out = data.images["fold"].to_numpy() == fold
+    training_rows, validation_rows = np.flatnonzero(~held_out), np.flatnonzero(held_out)
+    for name, rows in (("to learn from", training_rows), ("to hold out", validation_rows)):
+        if len(rows) == 0:
+            raise ValueError(f"fold {fold} has no images {name}; the data set has too few images or groups")
+    torch.manual_seed(config.loop.seed)  # the head's first weights
+    model = build_model(config.model, len(data.channels), data.classes, data.cache.size)
+    say(
+        f"fold {fold}: {len(training_rows)} images to learn from, {len(validation_rows)} held out; "
+        f"{config.model.name}, {model.initialisation}"
+    )
+    if (folder / OUT_OF_FOLD).exists():
+        return model.initialisation
+    task = ImageTask(config, data, training_rows, validation_rows)
+    train(model, task, config.loop, folder, config.machine, accelerator)
+    load_weights(folder / BEST, model)
+    probabilities, embeddings = predict_images(
+        model,
+        task.validation,
+        config.tta,
+        accelerator,
+        config.loop.batch_size,
+        config.machine,
+        f"predicting fold {fold}",
+    )
+    if accelerator.is_main_process:
+        keys = data.images.loc[held_out, ["image_id", "fold"]].reset_index(drop=True)
+        write_embeddings(folder / EMBEDDINGS, keys, embeddings)
+        write_table(folder / OUT_OF_FOLD, class_table(keys, probabilities, data.classes))
+    accelerator.wait_for_everyone()
+    return model.initialisation
+
+
+def _join_folds(folder: Path, folds: tuple[int, ...]) -> tuple[pd.DataFrame, EmbeddingArray]:
+    tables = [read_table(folder / f"fold{fold}" / OUT_OF_FOLD) for fold in folds]
+    embeddings = [np.asarray(read_embeddings(folder / f"fold{fold}" / EMBEDDINGS)[1]) for fold in folds]
+    return pd.concat(tables, ignore_index=True), np.concatenate(embeddings)
+
+
+def _seconds_trained(folder: Path) -> float:
+    """Seconds of the epochs that an earlier, interrupted call finished."""
+    if not (folder / "history.json").exists():
+        return 0.0
+    return sum(epoch.seconds for epoch in History.read(folder).epochs)

@@ -1,0 +1,91 @@
+"""A finished run, opened to predict with: its networks, one per fold, and what they expect of an image."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import pydantic
+
+from hpa.artifacts import read_json, read_record
+from hpa.classification import ImageClassifier, ModelConfig, RandomWeights, build_model
+from hpa.config import Config
+from hpa.images import Fit
+from hpa.labels import ClassList
+from hpa.training import BEST, load_weights
+
+CONTENT = "run.json"
+
+
+class RunContent(Config):
+    """What a run tells about itself, beside its weights.
+
+    Attributes:
+        stage: command that made it.
+        classes: the class list.
+        channels: names of the planes, in order.
+        image_size: side of the images, pixels.
+        fit: how other shapes became square.
+        folds: one network each.
+        batch_size: images of a training step.
+        precision: of the training.
+        tta: views averaged per prediction.
+        model: the network.
+    """
+
+    stage: str
+    classes: ClassList
+    channels: tuple[str, ...]
+    image_size: int
+    fit: Fit
+    folds: tuple[int, ...]
+    batch_size: int
+    precision: Literal["no", "bf16", "fp16"]
+    tta: int
+    model: ModelConfig
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A finished run.
+
+    Attributes:
+        folder: of the run.
+        content: what it expects and gives.
+        fingerprint: of its record.
+    """
+
+    folder: Path
+    content: RunContent
+    fingerprint: str
+
+    def networks(self) -> Iterator[ImageClassifier]:
+        """The network of each fold with its best weights, one at a time, on the CPU.
+
+        Raises:
+            CheckpointError: a checkpoint is missing or damaged.
+        """
+        for fold in self.content.folds:
+            model = build_model(
+                self.content.model.model_copy(update={"pretrained": RandomWeights()}),
+                len(self.content.channels),
+                self.content.classes,
+                self.content.image_size,
+            )
+            load_weights(self.folder / f"fold{fold}" / BEST, model)
+            yield model.eval()
+
+
+def open_run(folder: Path, stage: str) -> TrainedRun:
+    """Open a finished run.
+
+    Raises:
+        ArtifactError: no finished run of that stage there.
+        ValueError: its description is damaged.
+    """
+    record = read_record(folder, stage)
+    try:
+        content = RunContent.model_validate(read_json(folder / CONTENT))
+    except (OSError, pydantic.ValidationError) as error:
+        raise ValueError(f"{folder / CONTENT}: does not describe a run ({type(error).__name__}); train again") from None
+    return TrainedRun(folder, content, record.fingerprint)

@@ -1,0 +1,31 @@
+"""The training loop and what belongs to it: tasks, checkpoints, history, inference."""
+
+from hpa.training.checkpoints import BEST, LAST, CheckpointError, load_weights, save_weights
+from hpa.training.config import LoopConfig, MachineConfig
+from hpa.training.device import make_accelerator
+from hpa.training.divergence import TrainingDivergedError
+from hpa.training.history import Epoch, History
+from hpa.training.inference import infer
+from hpa.training.loop import train
+from hpa.training.task import Batch, Sample, StatefulTask, Step, Task
+
+__all__ = [
+    "BEST",
+    "LAST",
+    "Batch",
+    "CheckpointError",
+    "Epoch",
+    "History",
+    "LoopConfig",
+    "MachineConfig",
+    "Sample",
+    "StatefulTask",
+    "Step",
+    "Task",
+    "TrainingDivergedError",
+    "infer",
+    "load_weights",
+    "make_accelerator",
+    "save_weights",
+    "train",
+]
