@@ -1,6 +1,6 @@
 """Training samples: pixels from the cache with their labels, weights and augmentation."""
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -12,6 +12,7 @@ AUGMENTATION_STREAM = 2
 """Keeps augmentation's random numbers apart from those of other parts with the same seed, epoch and index."""
 
 
+@runtime_checkable
 class PixelSource(Protocol):
     """Anything that holds images of one size, such as `hpa.cache.PixelCache`."""
 

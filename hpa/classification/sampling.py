@@ -58,7 +58,7 @@ def image_shares(targets: Targets, cap: float) -> Float[np.ndarray, " items"]:
 
     An image counts as its rarest class, and a class as the ratio of the greatest class's count to its own.
 
-    >>> image_shares(np.array([[1, 0], [1, 0], [1, 0], [1, 1]], np.float32), cap=3).tolist()
+    >>> image_shares(np.array([[1, 0], [1, 0], [1, 0], [1, 1]], np.float32), cap=3.0).tolist()
     [1.0, 1.0, 1.0, 3.0]
     """
     counts = np.maximum(targets.sum(axis=0, dtype=np.float64), 1)

@@ -37,8 +37,8 @@ def adapt_stem(
 ) -> Float[torch.Tensor, "out channels height width"]:
     """The first convolution for another number of channels.
 
-    Each channel takes the weights of the colours that it is made of, times 3 / channels, so that a grey image gives
-    the same output as before (timm's `adapt_input_conv` scales alike, but gives the fourth channel all of red).
+    Each channel takes the weights of the colours that it is made of, times 3 / channels, so that the outputs keep their
+    scale (timm's `adapt_input_conv` scales alike, but gives the fourth channel all of red).
     """
     mixing = channel_mixing(channels).to(weight)
     return torch.einsum("oihw,ci->ochw", weight, mixing) * (RGB / channels)

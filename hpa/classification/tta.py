@@ -1,22 +1,12 @@
 """Test-time augmentation: the same image in several orientations, the answers averaged."""
 
-from typing import Literal
-
 import torch
 
 from hpa.arrays import ImageTensor
 from hpa.classification.model import ImageClassifier
-from hpa.config import Config
 
-
-class TTAConfig(Config):
-    """How often each image is looked at.
-
-    Attributes:
-        views: 1, the image; 2, and its mirror image; 4, and both upside down; 8, and all four transposed.
-    """
-
-    views: Literal[1, 2, 4, 8] = 1
+VIEWS = (1, 2, 4, 8)
+"""How many orientations an answer may average: the image; its mirror image; both upside down; all four transposed."""
 
 
 def view(images: ImageTensor, number: int) -> ImageTensor:
@@ -42,7 +32,12 @@ def predict_batch(model: ImageClassifier, images: ImageTensor, views: int = 1) -
         model: the classifier.
         images: uint8 batch.
         views: 1, 2, 4 or 8 orientations.
+
+    Raises:
+        ValueError: another number of views.
     """
+    if views not in VIEWS:
+        raise ValueError(f"expected {', '.join(map(str, VIEWS))} views, but got {views}")
     probabilities, embeddings = [], []
     for number in range(views):
         pooled = model.embeddings(view(images, number))

@@ -1,7 +1,6 @@
 """Which images belong together: near duplicates, and those that a column says."""
 
 from collections.abc import Sequence
-
 from typing import Literal
 
 import numpy as np

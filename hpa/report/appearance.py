@@ -43,7 +43,9 @@ def size_section(name: str, images: pd.DataFrame, reference: Reference | None) -
     blocks: list[Block] = []
     for title, columns in (("Width × height", ["width", "height"]), ("Bit depth", ["bit_depth"])):
         counts = pd.DataFrame({each: table.groupby(columns).size() for each, table in sets.items()}).fillna(0)
-        counts = counts.sort_values(list(counts.columns), ascending=False, kind="stable").astype(int)
+        # By the larger of the shares, so that a small reference is not cut off the end.
+        order = (counts / counts.sum()).max(axis=1).sort_values(ascending=False, kind="stable").index
+        counts = counts.loc[order].astype(int)
         labels = [
             f"{key[0]:,} × {key[1]:,} pixels" if len(columns) == 2 else f"{key} bit"
             for key in counts.index.to_flat_index()

@@ -8,7 +8,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from hpa.report.canvas import BLACK, BLUE, FAINT, INK, WIDTH, name_rows, new_drawing, plain, tidy, to_png
-from hpa.report.formats import number, percent
+from hpa.report.formats import number, percent, shorten
 
 ROW = 0.27
 """Inches of one horizontal bar with its gap."""
@@ -62,7 +62,7 @@ def precision_bars(
         axes.text(beyond + 0.008, row, number(float(ap[column]), 2), va="center", fontsize=8.5, color=INK)
         axes.plot([base[column]] * 2, [row - 0.42, row + 0.42], color=BLACK, linewidth=2.2, solid_capstyle="butt")
     tidy(axes, x="average precision (1 = every image of the class ranked first)", grid="x")
-    name_rows(axes, [f"{plain(names[k], 38)}  ({positives[k]:,})" for k in order], 60)
+    name_rows(axes, [f"{shorten(names[k], 38)}  ({positives[k]:,})" for k in order], 60)
     axes.set_xlim(0, 1.06)
     handles = [
         Patch(color=BLUE, label="the model"),

@@ -26,7 +26,7 @@ WIDTH = 9.6
 """Inches of a figure as wide as the page's text (96 CSS pixels each)."""
 
 
-def new_drawing(width: float = WIDTH, height: float = 4.0) -> Drawing:
+def new_drawing(width: float | int = WIDTH, height: float | int = 4) -> Drawing:
     """An empty white figure in inches, laid out by itself, on its own Agg canvas."""
     drawing = Drawing(figsize=(width, height), dpi=DPI, layout="constrained", facecolor="white")
     FigureCanvasAgg(drawing)

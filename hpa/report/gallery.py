@@ -2,13 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import cv2
 import numpy as np
 
-from hpa.arrays import Composite, Pixels, Plane
+from hpa.arrays import Pixels, Plane, UInt8
 from hpa.images import CHANNELS, composite
 from hpa.report.page import Tile
+
+Picture: TypeAlias = UInt8[np.ndarray, "_ _ 3"]
+"""An RGB picture of any size: fitting to the page changes it."""
 
 TILE = 256
 """Longest side of an example on a page, in pixels; smaller images are enlarged without smoothing."""
@@ -34,11 +38,11 @@ class Example:
     """
 
     image_id: str
-    picture: Composite
+    picture: Picture
     true: tuple[str, ...]
     predicted: tuple[str, ...] = ()
     probabilities: Mapping[str, float] = field(default_factory=dict)
-    protein: Composite | None = None
+    protein: Picture | None = None
 
     @property
     def right(self) -> bool:
@@ -97,7 +101,7 @@ def colours(channels: Sequence[str]) -> str:
     return "Pictures are shown as they are."
 
 
-def encode(picture: Composite, longest: int = TILE) -> bytes:
+def encode(picture: Picture, longest: int = TILE) -> bytes:
     """An RGB picture as JPEG bytes, at most `longest` pixels on a side."""
     done, content = cv2.imencode(
         ".jpg", np.ascontiguousarray(_fit(picture, longest)[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, QUALITY]
@@ -106,14 +110,14 @@ def encode(picture: Composite, longest: int = TILE) -> bytes:
     return content.tobytes()
 
 
-def _alone(plane: Plane) -> Composite:
+def _alone(plane: Plane) -> Picture:
     """One channel as a grey picture, brightened so that its brightest pixels (1 in 500) are white."""
     small = _fit(np.repeat(plane[..., None], 3, axis=2), TILE)
     white = max(float(np.quantile(small, 0.998)), 1.0)
     return np.minimum(small * (255 / white), 255).astype(np.uint8)
 
 
-def _fit(picture: Composite, longest: int) -> Composite:
+def _fit(picture: Picture, longest: int) -> Picture:
     height, width = picture.shape[:2]
     factor = longest / max(height, width)
     if factor > 1:
@@ -121,7 +125,7 @@ def _fit(picture: Composite, longest: int) -> Composite:
     if factor == 1:
         return picture
     size = (max(round(width * factor), 1), max(round(height * factor), 1))
-    fitted: Composite = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_NEAREST)
+    fitted: Picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_NEAREST)
     return fitted
 
 

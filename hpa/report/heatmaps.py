@@ -114,7 +114,7 @@ def intensity_maps(shares: Mapping[str, np.ndarray], names: Sequence[str]) -> by
         axes.tick_params(axis="y", length=0)
     name_rows(panels[0], names, 34)
     if image is not None:
-        key = _key(drawing, image, panels, "share of the pixels")
+        key = _key(drawing, image, list(panels), "share of the pixels")
         key.set_ticks([1e-4, 1e-3, 1e-2, 1e-1, 1], labels=["≤0.01 %", "0.1 %", "1 %", "10 %", "100 %"])
         key.ax.minorticks_off()
     return to_png(drawing)

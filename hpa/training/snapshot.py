@@ -52,32 +52,45 @@ def load_snapshot(run: Run) -> None:
     """Take up the last checkpoint where there is one; called on every process, to all of which it must be visible.
 
     Raises:
-        CheckpointError: the file is no checkpoint, or of another model or configuration.
+        CheckpointError: the file is no checkpoint, of another model or configuration, or not seen by all processes.
     """
     path = run.folder / LAST
     if run.accelerator.is_main_process:
         remove_leftovers(run.folder)
-    if not path.exists():
-        return
+    run.accelerator.wait_for_everyone()  # the main process may still be writing what a failed run left
+    if path.exists():
+        run.state = _filled(run, path)
+    places = run.accelerator.gather(torch.tensor([[run.state.epoch, run.state.step]], device=run.accelerator.device))
+    if not (places == places[0]).all():
+        raise CheckpointError(
+            f"{path}: the processes found different checkpoints (epoch and step {places.tolist()}); "
+            "the run's folder must be one that all machines share"
+        )
+
+
+def _filled(run: Run, path: Path) -> LoopState:
+    """The checkpoint's state; its tensors go into the run."""
     tensors, meta = load_tensors(path)
     _require_ours(path, meta, run.config.model_dump(mode="json"))
+    try:
+        state = LoopState.model_validate(meta.get("state"))
+    except pydantic.ValidationError as error:
+        raise CheckpointError(
+            f"{path}: the run's state in it is damaged ({error.error_count()} problems); remove it to start again"
+        ) from None
     parts: dict[str, dict[str, torch.Tensor]] = {"model": {}, "optimizer": {}, "task": {}, "average": {}}
     for name, tensor in tensors.items():
         part, _, rest = name.partition("/")
         parts.setdefault(part, {})[rest] = tensor
-    try:
-        state = LoopState.model_validate(meta.get("state"))
-        fill_module(run.model, parts["model"], str(path))
-        fill_optimizer(run.optimizer, parts["optimizer"], meta["optimizer"])
-    except (pydantic.ValidationError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{path}: is damaged, remove it to start again ({type(error).__name__})") from None
+    fill_module(run.model, parts["model"], str(path))
+    fill_optimizer(run.optimizer, parts["optimizer"], meta.get("optimizer"))
     if run.average is not None:
         fill_module(run.average.module, parts["average"], str(path))
     if isinstance(run.task, StatefulTask):
         run.task.load_state(parts["task"])
     if run.accelerator.scaler is not None and meta.get("scaler"):
         run.accelerator.scaler.load_state_dict(meta["scaler"])
-    run.state = state
+    return state
 
 
 def _require_ours(path: Path, meta: dict[str, Any], config: dict[str, Any]) -> None:

@@ -11,7 +11,15 @@ import torch
 from conftest import ToyTask
 from torch import nn
 
-from hpa.training import LoopConfig, MachineConfig, TrainingDivergedError, infer, make_accelerator, train
+from hpa.training import (
+    CheckpointError,
+    LoopConfig,
+    MachineConfig,
+    TrainingDivergedError,
+    infer,
+    make_accelerator,
+    train,
+)
 
 HERE = MachineConfig(loaders=0, checkpoint_seconds=None)
 PLAIN = LoopConfig(epochs=2, batch_size=8, learning_rate=0.05, monitor="loss", mode="min", ema_decay=0.5)
@@ -89,6 +97,14 @@ def run_cases(folder: Path) -> None:
     except TrainingDivergedError as error:
         results["diverged"] = str(error)
     accelerator = make_accelerator()
+    own = folder / f"own{accelerator.process_index}"  # a folder that is not shared: only the first has a checkpoint
+    own.mkdir()
+    if accelerator.is_main_process:
+        (own / "last.safetensors").write_bytes((stopped / "last.safetensors").read_bytes())
+    try:
+        train(build(0.3, True), ToyTask(), PLAIN, own, HERE)
+    except CheckpointError as error:
+        results["not shared"] = str(error)
     for count in (1, 5):
         found = infer(
             nn.Identity(),

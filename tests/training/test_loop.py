@@ -23,7 +23,7 @@ from hpa.training import (
     make_accelerator,
     train,
 )
-from hpa.training.checkpoints import load_tensors
+from hpa.training.checkpoints import load_tensors, save_tensors
 
 HERE = MachineConfig(loaders=0, checkpoint_seconds=None)
 CONFIG = LoopConfig(
@@ -502,6 +502,20 @@ def test_weights_alone_are_no_checkpoint_to_resume(tmp_path, toy_task, toy_model
     (tmp_path / LAST).write_bytes((tmp_path / BEST).read_bytes())
     with pytest.raises(CheckpointError, match="it may hold weights alone"):
         train(toy_model(), toy_task(), config, tmp_path, HERE)
+
+
+def test_a_damaged_state_is_refused(tmp_path, toy_task, toy_model):
+    config = LoopConfig(epochs=1, batch_size=8)
+    train(toy_model(), toy_task(), config, tmp_path, HERE)
+    tensors, meta = load_tensors(tmp_path / LAST)
+    for damage, problem in (
+        ({"format": 99}, "expected a run's checkpoint of format 1, but got 99"),
+        ({"state": {"epoch": "x", "surprise": 1}}, "state in it is damaged"),
+        ({"optimizer": None}, "optimiser state"),
+    ):
+        save_tensors(tmp_path / LAST, tensors, {**meta, **damage})
+        with pytest.raises(CheckpointError, match=problem):
+            train(toy_model(), toy_task(), config, tmp_path, HERE)
 
 
 def test_a_loss_that_is_no_scalar_is_refused(tmp_path, toy_task, toy_model):

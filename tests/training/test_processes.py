@@ -88,6 +88,11 @@ def test_divergence_on_one_process_stops_all_with_the_same_words(two_processes):
     assert "the loss is nan in epoch 1, step 2" in first["diverged"]
 
 
+def test_a_folder_that_is_not_shared_is_an_error_and_no_deadlock(two_processes):
+    for result in two_processes[1]:
+        assert "the processes found different checkpoints (epoch and step [[2, 0], [0, 0]])" in result["not shared"]
+
+
 def test_inference_gathers_everything_on_every_process_in_order(two_processes):
     for result in two_processes[1]:
         assert result["infer 5"] == [40, 30, 20, 10, 0]
