@@ -78,7 +78,7 @@ class AugmentationConfig(Config):
 class Augmentation:
     """A chain of random transforms; one object serves one thread or process, and it can be pickled."""
 
-    def __init__(self, transforms: list[A.ImageOnlyTransform]) -> None:
+    def __init__(self, transforms: list[A.BasicTransform]) -> None:
         self.chain = A.Compose(transforms)
 
     def __call__(self, pixels: Pixels, generator: np.random.Generator) -> Pixels:

@@ -2,11 +2,11 @@
 
 from typing import Any, Protocol, runtime_checkable
 
-import cv2
 import numpy as np
 
-from hpa.arrays import Float32, Integer, PixelBatch, Pixels, Targets
+from hpa.arrays import Float32, Integer, PixelBatch, Targets
 from hpa.classification.augmentation import Augmentation
+from hpa.images import resize
 
 AUGMENTATION_STREAM = 2
 """Keeps augmentation's random numbers apart from those of other parts with the same seed, epoch and index."""
@@ -79,7 +79,9 @@ class ImageDataset:
             (classes,); `weights` float32.
         """
         image = int(index) % len(self)
-        pixels = resize_planes(self.source.pixels[self.rows[image]], self.size)
+        pixels = np.asarray(self.source.pixels[self.rows[image]])
+        if self.size is not None and pixels.shape[1:] != (self.size, self.size):
+            pixels = resize(pixels, self.size)
         if self.augmentation is None:
             pixels = np.array(pixels)  # a copy that may be written to, where the source is mapped read-only
         else:
@@ -90,11 +92,3 @@ class ImageDataset:
             sample["targets"] = self.targets[image]
             sample["weights"] = np.float32(1) if self.weights is None else self.weights[image]
         return sample
-
-
-def resize_planes(pixels: Pixels, size: int | None) -> Pixels:
-    """An image with another side in pixels; the image itself where it has that side already."""
-    if size is None or pixels.shape[1:] == (size, size):
-        return np.asarray(pixels)
-    method = cv2.INTER_AREA if size < min(pixels.shape[1:]) else cv2.INTER_LINEAR
-    return np.stack([cv2.resize(np.ascontiguousarray(plane), (size, size), interpolation=method) for plane in pixels])

@@ -167,12 +167,8 @@ class Loss:
             weights: how much each image counts; the mean divides by the number of images, not by their weights, so
                 that a batch split over processes keeps its loss.
             reduction: `mean` over the batch, or `none` for one (weighted) value per image.
-
-        Raises:
-            ValueError: targets of another shape.
         """
-        if logits.shape != targets.shape:
-            raise ValueError(f"expected targets of shape {tuple(logits.shape)}, but got {tuple(targets.shape)}")
+        assert logits.shape == targets.shape, "broadcasting would hide the mistake"
         logits = logits if logits.dtype == torch.float64 else logits.float()
         targets = targets.to(logits.dtype)
         if self.smoothing:

@@ -1,19 +1,23 @@
 """The image classifier: a timm backbone on uint8 images of any number of channels, and a linear head."""
 
-import difflib
 from typing import Annotated, Any, Literal, TypeAlias
 
 import pydantic
 import timm
 import torch
 from pydantic import Field
-from timm.models import PretrainedCfg
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from hpa.arrays import EmbeddingTensor, Float, ImageTensor, LogitTensor
+from hpa.classification.backbones import (
+    backbone_facts,
+    check_backbone,
+    check_size,
+    normalization,
+    take_classifier,
+)
 from hpa.classification.pooling import use_generalized_mean
-from hpa.classification.stem import channel_mixing
 from hpa.classification.weights import Pretrained, RandomWeights, build_initialised
 from hpa.config import Config
 from hpa.labels import ClassList
@@ -157,19 +161,6 @@ class ImageClassifier(nn.Module):
         return [module for module in self.backbone.modules() if isinstance(module, _BatchNorm)]
 
 
-def check_backbone(name: str) -> None:
-    """Raise ValueError, with the closest names, unless timm has the backbone."""
-    if ":" not in name and "/" not in name and timm.is_model(name):
-        architecture, _, tag = name.partition(".")
-        tags = [known.partition(".")[2] for known in timm.list_pretrained(f"{architecture}.*")] if tag else []
-        if tag and tag not in tags:
-            raise ValueError(f"expected one of the tags that timm knows for {architecture}: {', '.join(tags)}")
-        return
-    close = difflib.get_close_matches(name.partition(".")[0], timm.list_models(), n=3)
-    hint = f"; did you mean {', '.join(map(repr, close))}?" if close else ""
-    raise ValueError(f"expected one of timm's models (timm.list_models() names them){hint}")
-
-
 def build_model(
     config: ModelConfig, channels: int, classes: ClassList, image_size: int | None = None
 ) -> ImageClassifier:
@@ -189,9 +180,9 @@ def build_model(
         settings["global_pool"] = config.pooling
     if config.drop_path:
         settings["drop_path_rate"] = config.drop_path
-    meta = _meta(config.name)
-    size = image_size or meta.input_size[1]
-    if meta.fixed_input_size and size != meta.input_size[1]:
+    facts = backbone_facts(config.name)
+    size = image_size or facts.input_size[1]
+    if facts.fixed_input_size and size != facts.input_size[1]:
         settings["img_size"] = size
 
     def create(pretrained: bool) -> nn.Module:
@@ -202,7 +193,7 @@ def build_model(
         return model
 
     backbone, initialisation = build_initialised(config.pretrained, create, config.name, channels)
-    head = _take_classifier(backbone, config.name)
+    head = take_classifier(backbone, config.name)
     if config.pooling == "gem":
         use_generalized_mean(backbone)
     if config.gradient_checkpointing:
@@ -210,40 +201,8 @@ def build_model(
             backbone.set_grad_checkpointing(True)  # type: ignore[operator]
         except (AssertionError, AttributeError):
             raise ValueError(f"{config.name} has no gradient checkpointing; set gradient_checkpointing=false") from None
-    mean, std = _normalization(config.name, channels)
-    fixed_size = size if meta.fixed_input_size else None
+    mean, std = normalization(config.name, channels)
+    fixed_size = size if facts.fixed_input_size else None
+    if "img_size" in settings:
+        check_size(backbone, config.name, channels, size)
     return ImageClassifier(backbone, head, mean, std, config, classes.multi_label, fixed_size, initialisation)
-
-
-def _take_classifier(backbone: nn.Module, name: str) -> nn.Linear:
-    """Take timm's classifier out of the model, as a linear layer; the model gives pooled features from then on."""
-    classifier = backbone.get_classifier()  # type: ignore[operator]
-    if isinstance(classifier, nn.Conv2d) and classifier.kernel_size == (1, 1):
-        head = nn.Linear(classifier.in_channels, classifier.out_channels)
-        with torch.no_grad():
-            head.weight.copy_(classifier.weight.flatten(1))
-            if classifier.bias is not None:
-                head.bias.copy_(classifier.bias)
-    elif isinstance(classifier, nn.Linear):
-        head = classifier
-    else:
-        raise ValueError(f"{name} has a classifier that is not linear ({type(classifier).__name__}); choose another")
-    backbone.reset_classifier(0)  # type: ignore[operator]
-    return head
-
-
-def _meta(name: str) -> PretrainedCfg:
-    """What timm knows about a backbone and its weights; timm's defaults for one without weights."""
-    return timm.get_pretrained_cfg(name) or PretrainedCfg(num_classes=1000, input_size=(3, 224, 224))
-
-
-def _normalization(name: str, channels: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and standard deviation per channel, in units of uint8 images."""
-    mixing = channel_mixing(channels)
-    if name.startswith("tf_efficientnet_lite"):
-        # Of the network's origin: tensorflow/tpu, efficientnet/lite, MEAN_RGB and STDDEV_RGB.
-        mean, std = torch.full((3,), 127.0), torch.full((3,), 128.0)
-    else:
-        meta = _meta(name)
-        mean, std = torch.tensor(meta.mean) * 255, torch.tensor(meta.std) * 255
-    return mixing @ mean, mixing @ std

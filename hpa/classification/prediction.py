@@ -18,7 +18,7 @@ class Predictions:
         embeddings: pooled features; those of different models have nothing in common.
 
     Raises:
-        ValueError: a key repeats, or the lengths differ.
+        ValueError: a key repeats.
     """
 
     image_ids: tuple[str, ...]
@@ -26,9 +26,7 @@ class Predictions:
     embeddings: EmbeddingArray
 
     def __post_init__(self) -> None:
-        counts = (len(self.image_ids), len(self.probabilities), len(self.embeddings))
-        if len(set(counts)) > 1:
-            raise ValueError(f"expected as many probabilities and embeddings as images, but got {counts}")
+        assert len(self.image_ids) == len(self.probabilities) == len(self.embeddings)
         if len(set(self.image_ids)) < len(self.image_ids):
             raise ValueError("expected every image once, but some repeat")
 

@@ -1,6 +1,7 @@
 """Files of weights that others wrote: read as tensors only, their names brought to those of the model."""
 
 import pickle
+import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -29,7 +30,9 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
         except (safetensors.SafetensorError, OSError) as error:
             raise ValueError(f"{path}: is not a readable safetensors file ({error})") from None
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch warns of other pickle protocols, which it reads or refuses anyway
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ValueError(
             f"{path}: refused, it holds more than tensors and plain values, and reading it could run its code "

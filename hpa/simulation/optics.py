@@ -10,6 +10,11 @@ from hpa.simulation.config import OpticsConfig
 from hpa.simulation.textures import as_light, blur
 
 
+AMPLIFICATION_SPREAD = np.float32(0.35)
+"""Standard deviation of a photomultiplier's gain from photon to photon, as a part of its mean; 0.3 to 0.5 is usual
+(Art, "Photon detectors for confocal microscopy", in Pawley, Handbook of Biological Confocal Microscopy)."""
+
+
 @dataclass(frozen=True)
 class Exposure:
     """How one image is recorded.
@@ -81,9 +86,15 @@ def _far(plane: Float32[np.ndarray, "height width"], sigma: float) -> Float32[np
 def _photons(
     plane: Float32[np.ndarray, "height width"], grey: float, rng: np.random.Generator
 ) -> Float32[np.ndarray, "height width"]:
-    """Poisson noise; above 60 photons, where the two agree, as Gaussian noise, which is faster."""
+    """Poisson noise; above 60 photons, where the two agree, as Gaussian noise, which is faster.
+
+    Few photons are not equal steps of brightness: the detector multiplies each by a factor of its own. So no photon
+    stays black, while the levels between are all taken, as in real images.
+    """
     expected = np.maximum(plane / np.float32(grey), 0)
-    noisy = expected + np.sqrt(expected) * rng.standard_normal(plane.shape, np.float32)
+    noise = rng.standard_normal(plane.shape, np.float32)
+    noisy = expected + np.sqrt(expected) * noise
     few = expected < 60
-    noisy[few] = rng.poisson(expected[few])
+    counts = rng.poisson(expected[few]).astype(np.float32)
+    noisy[few] = np.maximum(counts + AMPLIFICATION_SPREAD * np.sqrt(counts) * noise[few], 0)
     return (noisy * np.float32(grey)).astype(np.float32)
