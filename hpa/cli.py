@@ -64,7 +64,7 @@ def index(config: ConfigOption = None, overrides: Overrides = None) -> None:
 
     **Out**: `out/index/` with `images.parquet`, `labels.parquet` and `problems.csv`, which lists what was left out.
 
-    **Example**: `hpa index --config configs/data/hpa2021.yaml source.root=/data/hpa`
+    **Example**: `hpa index --config configs/data/hpa2021.yaml source.folder=train source.csv=train.csv`
     """
     from hpa.stages import dataset
     from hpa.stages import index as stage
@@ -112,7 +112,7 @@ def describe(config: ConfigOption = None, overrides: Overrides = None) -> None:
 
     **Out**: `out/describe/describe.html`: labels, sizes, intensities, examples, folds, problems, duplicates.
 
-    **Example**: `hpa describe --config configs/data/hpa2021.yaml source.root=/data/hpa`
+    **Example**: `hpa describe --config configs/data/hpa2021.yaml source.folder=train source.csv=train.csv`
     """
     from hpa.stages import describe as stage
 
@@ -127,7 +127,7 @@ def train_image_level(config: ConfigOption = None, overrides: Overrides = None) 
 
     **Out**: `out/` with a checkpoint per fold, out-of-fold probabilities, embeddings, `metrics.json`, `report.html`.
 
-    **Example**: `hpa train_image_level --config configs/image_level/efficientnet_b7.yaml data.source.root=/data/hpa`
+    **Example**: `hpa train_image_level --config configs/image_level/demo.yaml loop.epochs=12 out=runs/longer`
     """
     from hpa.stages import train_image_level as stage
 
@@ -142,7 +142,7 @@ def predict(config: ConfigOption = None, overrides: Overrides = None) -> None:
 
     **Out**: `out/` with `probabilities.parquet`, `embeddings/`, and `metrics.json` and a report where labels are known.
 
-    **Example**: `hpa predict runs=[runs/demo] data.source.kind=kaggle2021 data.source.root=/data/test out=runs/test`
+    **Example**: `hpa predict runs=[runs/demo] data.source.kind=kaggle2021 data.source.folder=test out=runs/test`
     """
     from hpa.stages import predict as stage
 

@@ -148,6 +148,7 @@ def _write_evaluation(
         config=config.model_dump(mode="json"),
         confusion=found.confusion,
         reliability=found.reliability,
+        channels=data.channels,
         precision_recall=found.precision_recall,
         examples=run_page.example_tiles(data, np.arange(len(data.images)), data.targets, probabilities, found),
     )

@@ -73,6 +73,7 @@ def write_evaluation(
         history=history,
         confusion=found.confusion,
         reliability=found.reliability,
+        channels=data.channels,
         precision_recall=found.precision_recall,
         examples=example_tiles(data, rows, targets, probabilities, found),
         warnings=_warnings(config, data, found),

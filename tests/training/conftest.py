@@ -5,6 +5,9 @@ from accelerate.state import AcceleratorState, GradientState, PartialState
 from torch import nn
 from torch.utils.data import default_collate
 
+# A program that test_processes.py starts, not a module of tests.
+collect_ignore = ["run_on_processes.py"]
+
 
 @pytest.fixture(autouse=True)
 def fresh_accelerate():

@@ -28,6 +28,7 @@ def program():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     sys.path.remove(str(PROGRAM.parent))
+    sys.modules.pop("conftest")
     return module
 
 
