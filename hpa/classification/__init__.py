@@ -5,7 +5,6 @@ from hpa.classification.dataset import ImageDataset
 from hpa.classification.losses import AutomaticLoss, Loss, LossConfig, build_loss
 from hpa.classification.mixing import MixingConfig, mix
 from hpa.classification.model import ImageClassifier, ModelConfig, build_model
-from hpa.classification.prediction import Predictions, average, join
 from hpa.classification.sampling import PlainSampler, Sampler, order
 from hpa.classification.tta import predict_batch
 from hpa.classification.weights import PipWeights, RandomWeights
@@ -22,14 +21,11 @@ __all__ = [
     "ModelConfig",
     "PipWeights",
     "PlainSampler",
-    "Predictions",
     "RandomWeights",
     "Sampler",
-    "average",
     "build_augmentation",
     "build_loss",
     "build_model",
-    "join",
     "mix",
     "order",
     "predict_batch",

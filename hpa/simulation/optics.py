@@ -9,7 +9,6 @@ from hpa.arrays import Float32, Pixels
 from hpa.simulation.config import OpticsConfig
 from hpa.simulation.textures import as_light, blur
 
-
 AMPLIFICATION_SPREAD = np.float32(0.35)
 """Standard deviation of a photomultiplier's gain from photon to photon, as a part of its mean; 0.3 to 0.5 is usual
 (Art, "Photon detectors for confocal microscopy", in Pawley, Handbook of Biological Confocal Microscopy)."""

@@ -20,7 +20,7 @@ from hpa.stages.dataset import Dataset, DatasetConfig, open_dataset, prepare
 from hpa.stages.image_task import predict_images
 from hpa.stages.trained_run import TrainedRun, open_run
 from hpa.tables import class_table, write_embeddings, write_table
-from hpa.training import MachineConfig, make_accelerator
+from hpa.training import MachineConfig, Precision, make_accelerator
 
 STAGE = "predict"
 PROBABILITIES = "probabilities.parquet"
@@ -44,7 +44,7 @@ class PredictConfig(Config):
     out: Path = Path("runs/predict")
     tta: Literal[1, 2, 4, 8] | None = None
     batch_size: Annotated[int, pydantic.Field(ge=1)] = 32
-    precision: Literal["no", "bf16", "fp16"] = "no"
+    precision: Precision = "no"
     machine: MachineConfig = MachineConfig()
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import pydantic
 
@@ -12,7 +11,7 @@ from hpa.classification import ImageClassifier, ModelConfig, RandomWeights, buil
 from hpa.config import Config
 from hpa.images import Fit
 from hpa.labels import ClassList
-from hpa.training import BEST, load_weights
+from hpa.training import BEST, Precision, load_weights
 
 CONTENT = "run.json"
 
@@ -40,7 +39,7 @@ class RunContent(Config):
     fit: Fit
     folds: tuple[int, ...]
     batch_size: int
-    precision: Literal["no", "bf16", "fp16"]
+    precision: Precision
     tta: int
     model: ModelConfig
 

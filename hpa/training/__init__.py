@@ -2,7 +2,7 @@
 
 from hpa.training.checkpoints import BEST, LAST, CheckpointError, load_weights, save_weights
 from hpa.training.config import LoopConfig, MachineConfig
-from hpa.training.device import make_accelerator
+from hpa.training.device import Precision, make_accelerator
 from hpa.training.divergence import TrainingDivergedError
 from hpa.training.history import Epoch, History
 from hpa.training.inference import infer
@@ -18,6 +18,7 @@ __all__ = [
     "History",
     "LoopConfig",
     "MachineConfig",
+    "Precision",
     "Sample",
     "StatefulTask",
     "Step",

@@ -6,6 +6,7 @@ import pydantic
 from pydantic import Field
 
 from hpa.config import Config
+from hpa.training.device import Precision
 
 Positive = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
@@ -45,7 +46,7 @@ class LoopConfig(Config):
     epochs: Positive = 10
     batch_size: Positive = 32
     accumulate: Positive = 1
-    precision: Literal["no", "bf16", "fp16"] = "no"
+    precision: Precision = "no"
     optimizer: str = "adamw"
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     learning_rate_factors: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)

@@ -1,11 +1,15 @@
 """Where a training runs: accelerate's accelerator, made so that one process can train several times."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
+import pydantic
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
-Precision = Literal["no", "bf16", "fp16"]
+# In YAML a bare `no` is false.
+Precision = Annotated[
+    Literal["no", "bf16", "fp16"], pydantic.BeforeValidator(lambda value: "no" if value is False else value)
+]
 
 
 def make_accelerator(precision: Precision = "no", cpu: bool = False) -> Accelerator:

@@ -28,3 +28,9 @@ def test_every_setting_that_decides_only_speed_is_apart():
 
 def test_an_optimizer_is_known_by_any_case():
     assert LoopConfig(optimizer="AdamW").optimizer == "adamw"
+
+
+def test_a_bare_no_of_yaml_is_a_precision():
+    from hpa.config import load_config
+
+    assert load_config(LoopConfig, overrides=["precision=no"]).precision == "no"

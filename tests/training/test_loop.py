@@ -107,7 +107,7 @@ def test_accumulation_changes_nothing_but_rounding(tmp_path, toy_task, toy_model
 
 
 def test_the_average_follows_its_formula_and_is_what_is_judged(tmp_path, toy_task, toy_model):
-    config = LoopConfig(epochs=1, batch_size=8, learning_rate=0.1, ema_decay=0.7)
+    config = LoopConfig(epochs=2, batch_size=8, learning_rate=0.1, ema_decay=0.7)
     model = toy_model(dropout=0.0, norm=False)
     seen = []
 
