@@ -16,7 +16,7 @@ class EqualWeights(Config):
 
 
 class OneMinusFrequency(Config):
-    """1 - count / images, in [0, 1]: mild, as in the single-label protein study of DOMAIN.md 6."""
+    """1 - count / images, in [0, 1]."""
 
     kind: Literal["one_minus_frequency"] = "one_minus_frequency"
 

@@ -36,7 +36,7 @@ def real_draws() -> list[tuple[int, ...]]:
 def test_the_real_counts_fit_together() -> None:
     assert sum(REAL_LABELS_PER_IMAGE) == REAL_IMAGES
     assert len(REAL_COUNTS) == len(HPA2021)
-    # DOMAIN: every image's labels counted once per class.
+    # The competition's table: every image's labels counted once per class.
     assert sum(REAL_COUNTS) == sum(count * (i + 1) for i, count in enumerate(REAL_LABELS_PER_IMAGE))
 
 
