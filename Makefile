@@ -8,7 +8,7 @@ demo: .venv/.installed
 	$(BIN)/python scripts/train_image_level.py
 
 test: .venv/.installed lint
-	$(BIN)/pytest -n 2 -q
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -q
 
 slow: .venv/.installed
 	$(BIN)/pytest -q -m slow
