@@ -85,15 +85,18 @@ def _far(plane: Float32[np.ndarray, "height width"], sigma: float) -> Float32[np
 def _photons(
     plane: Float32[np.ndarray, "height width"], grey: float, rng: np.random.Generator
 ) -> Float32[np.ndarray, "height width"]:
-    """Poisson noise; above 60 photons, where the two agree, as Gaussian noise, which is faster.
+    """Photon noise of variance mean x grey; Poisson below 60 photons, and above, where the two agree, Gaussian.
 
     Few photons are not equal steps of brightness: the detector multiplies each by a factor of its own. So no photon
-    stays black, while the levels between are all taken, as in real images.
+    stays black, while the levels between are all taken, as in real images. That adds to the variance, so the photons
+    are taken as more and smaller, to keep it.
     """
-    expected = np.maximum(plane / np.float32(grey), 0)
+    excess = 1 + AMPLIFICATION_SPREAD**2
+    gain = np.float32(grey) / excess
+    expected = np.maximum(plane / gain, 0)
     noise = rng.standard_normal(plane.shape, np.float32)
-    noisy = expected + np.sqrt(expected) * noise
+    noisy = expected + np.sqrt(expected * excess) * noise
     few = expected < 60
     counts = rng.poisson(expected[few]).astype(np.float32)
     noisy[few] = np.maximum(counts + AMPLIFICATION_SPREAD * np.sqrt(counts) * noise[few], 0)
-    return (noisy * np.float32(grey)).astype(np.float32)
+    return (noisy * gain).astype(np.float32)
