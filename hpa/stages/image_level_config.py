@@ -40,7 +40,7 @@ class TrainImageLevelConfig(Config):
 
     out: Path = Path("runs/demo")
     data: DatasetConfig = DatasetConfig(
-        source=SimulatedSource(simulation=SimulationConfig(images=1000, size=256, field=81.92)),
+        source=SimulatedSource(simulation=SimulationConfig(images=1100, size=256, field=81.92)),
         cache=CacheSettings(size=160),
     )
     model: ModelConfig = ModelConfig(pretrained=PipWeights())
@@ -49,7 +49,7 @@ class TrainImageLevelConfig(Config):
     augmentation: AugmentationConfig = AugmentationConfig()
     mixing: MixingConfig = MixingConfig()
     loop: LoopConfig = LoopConfig(
-        epochs=8, batch_size=32, learning_rate=2e-3, monitor="macro_ap", ema_decay=0.99, channels_last=True
+        epochs=9, batch_size=32, learning_rate=2e-3, monitor="macro_ap", ema_decay=0.99, channels_last=True
     )
     folds: Literal["all"] | Annotated[tuple[int, ...], pydantic.Field(min_length=1)] = (0,)
     tta: Literal[1, 2, 4, 8] = 4
