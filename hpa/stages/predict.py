@@ -9,12 +9,11 @@ import numpy as np
 import pydantic
 
 from hpa.arrays import Probabilities
-from hpa.artifacts import build, is_finished, make_record, write_json, write_text
+from hpa.artifacts import build, is_finished, make_record
 from hpa.classification import ImageDataset
 from hpa.config import Config
 from hpa.evaluation import evaluate
 from hpa.progress import say
-from hpa.report import run_report
 from hpa.stages import run_page
 from hpa.stages.dataset import Dataset, DatasetConfig, open_dataset, prepare
 from hpa.stages.image_task import predict_images
@@ -134,22 +133,16 @@ def _write_evaluation(
     assert data.targets is not None
     found = evaluate(data.targets, probabilities, data.classes)
     metrics = found.metrics | {"seconds": round(seconds, 1), "peak_memory_gb": round(run_page.peak_memory_gb(), 3)}
-    write_json(folder / run_page.METRICS, metrics)
-    write_text(folder / run_page.PER_CLASS, found.per_class.to_csv(index=False, lineterminator="\n"))
-    run_report(
-        folder / run_page.REPORT,
+    run_page.write_page(
+        folder,
+        data,
+        np.arange(len(data.images)),
+        probabilities,
+        found,
+        metrics,
         title=f"Predictions {config.out.name}",
         subtitle=f"by {', '.join(str(path) for path in config.runs)}",
-        metrics=metrics,
-        per_class=found.per_class,
-        multi_label=data.classes.multi_label,
-        rule=found.rule,
         summary={"Images": str(len(data.images)), "Source": config.data.source.kind},
         config=config.model_dump(mode="json"),
-        confusion=found.confusion,
-        reliability=found.reliability,
-        channels=data.channels,
-        precision_recall=found.precision_recall,
-        examples=run_page.example_tiles(data, np.arange(len(data.images)), data.targets, probabilities, found),
     )
     say(f"macro AP {metrics['macro_ap']:.3f} (constant predictor {metrics['macro_ap_constant']:.3f})")

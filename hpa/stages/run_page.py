@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from hpa.arrays import Probabilities
 from hpa.artifacts import make_record, write_json, write_text
 from hpa.evaluation import Evaluation, evaluate, pick_examples
 from hpa.labels import ClassList
@@ -55,33 +56,64 @@ def write_evaluation(
         "peak_memory_gb": round(peak_memory_gb(), 3),
         "initial_weights": initialisation,
     }
-    history = _history(folder, config.chosen_folds)
-    write_json(folder / METRICS, metrics)
-    write_text(folder / PER_CLASS, found.per_class.to_csv(index=False, lineterminator="\n"))
-    run_report(
-        folder / REPORT,
+    write_page(
+        folder,
+        data,
+        rows,
+        probabilities,
+        found,
+        metrics,
         title=f"Image-level run {config.out.name}",
         subtitle=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-        metrics=metrics,
-        per_class=found.per_class,
-        multi_label=data.classes.multi_label,
-        rule=found.rule,
         summary=_summary(config, data, table, seconds),
         config=config.model_dump(mode="json"),
         initial_weights=initialisation,
         random_weights=config.model.pretrained.kind == "none",
-        history=history,
-        confusion=found.confusion,
-        reliability=found.reliability,
-        channels=data.channels,
-        precision_recall=found.precision_recall,
-        examples=example_tiles(data, rows, targets, probabilities, found),
+        history=_history(folder, config.chosen_folds),
         warnings=_warnings(config, data, found),
     )
     return metrics
 
 
-def example_tiles(
+def write_page(
+    folder: Path,
+    data: Dataset,
+    rows: np.ndarray,
+    probabilities: Probabilities,
+    found: Evaluation,
+    metrics: dict[str, Any],
+    **page: Any,
+) -> None:
+    """Write metrics.json, per_class.csv and report.html.
+
+    Args:
+        folder: takes the three files.
+        data: the images.
+        rows: row of `data` that each probability belongs to.
+        probabilities: what was evaluated.
+        found: the evaluation.
+        metrics: for metrics.json and the page.
+        page: what else `run_report` shows, such as its title.
+    """
+    assert data.targets is not None
+    write_json(folder / METRICS, metrics)
+    write_text(folder / PER_CLASS, found.per_class.to_csv(index=False, lineterminator="\n"))
+    run_report(
+        folder / REPORT,
+        metrics=metrics,
+        per_class=found.per_class,
+        multi_label=data.classes.multi_label,
+        rule=found.rule,
+        confusion=found.confusion,
+        reliability=found.reliability,
+        channels=data.channels,
+        precision_recall=found.precision_recall,
+        examples=_examples(data, rows, data.targets[rows], probabilities, found),
+        **page,
+    )
+
+
+def _examples(
     data: Dataset, rows: np.ndarray, targets: np.ndarray, probabilities: np.ndarray, found: Evaluation
 ) -> list[Example]:
     """Images decided right and wrong, read from the cache."""
