@@ -1,4 +1,4 @@
-"""Classifiers of images: networks, first weights, losses, samplers, augmentation, prediction."""
+"""Classifiers of images: networks, losses, samplers, augmentation, prediction."""
 
 from hpa.classification.augmentation import Augmentation, AugmentationConfig, build_augmentation
 from hpa.classification.dataset import ImageDataset
@@ -7,7 +7,6 @@ from hpa.classification.mixing import MixingConfig, mix
 from hpa.classification.model import ImageClassifier, ModelConfig, build_model
 from hpa.classification.sampling import PlainSampler, Sampler, order
 from hpa.classification.tta import predict_batch
-from hpa.classification.weights import PipWeights, RandomWeights
 
 __all__ = [
     "Augmentation",
@@ -19,9 +18,7 @@ __all__ = [
     "LossConfig",
     "MixingConfig",
     "ModelConfig",
-    "PipWeights",
     "PlainSampler",
-    "RandomWeights",
     "Sampler",
     "build_augmentation",
     "build_loss",

@@ -10,15 +10,17 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from hpa.arrays import EmbeddingTensor, Float, ImageTensor, LogitTensor
-from hpa.classification.backbones import (
+from hpa.backbones import (
+    Pretrained,
+    RandomWeights,
     backbone_facts,
+    build_initialised,
     check_backbone,
     check_size,
     normalization,
     take_classifier,
 )
 from hpa.classification.pooling import use_generalized_mean
-from hpa.classification.weights import Pretrained, RandomWeights, build_initialised
 from hpa.config import Config
 from hpa.labels import ClassList
 

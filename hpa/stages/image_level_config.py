@@ -5,13 +5,13 @@ from typing import Annotated, Literal
 
 import pydantic
 
+from hpa.backbones import PipWeights
 from hpa.classification import (
     AugmentationConfig,
     AutomaticLoss,
     LossConfig,
     MixingConfig,
     ModelConfig,
-    PipWeights,
     PlainSampler,
     Sampler,
 )

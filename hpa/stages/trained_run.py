@@ -7,7 +7,8 @@ from pathlib import Path
 import pydantic
 
 from hpa.artifacts import read_json, read_record
-from hpa.classification import ImageClassifier, ModelConfig, RandomWeights, build_model
+from hpa.backbones import RandomWeights
+from hpa.classification import ImageClassifier, ModelConfig, build_model
 from hpa.config import Config
 from hpa.images import Fit
 from hpa.labels import ClassList

@@ -2,7 +2,7 @@ import pytest
 import timm
 import torch
 
-from hpa.classification.backbones import normalization, take_classifier
+from hpa.backbones.timm_models import normalization, take_classifier
 
 
 def test_a_classifier_by_convolution_becomes_a_linear_layer_with_the_same_answers():

@@ -11,8 +11,8 @@ import pydantic
 import torch
 from torch import nn
 
-from hpa.classification.stem import RGB, adapt_stem, mix_yellow, stem_names
-from hpa.classification.weight_files import read_tensors, rename_by_order, strip_prefix
+from hpa.backbones.stem import RGB, adapt_stem, mix_yellow, stem_names
+from hpa.backbones.weight_files import read_tensors, rename_by_order, strip_prefix
 from hpa.config import Config
 
 PIP_PACKAGES = {

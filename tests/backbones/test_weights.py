@@ -11,9 +11,9 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from hpa.classification import weights
+from hpa.backbones import weights
+from hpa.backbones.weights import PIP_PACKAGES, FileWeights, HubWeights, PipWeights, load_tensors, pip_file
 from hpa.classification.model import ModelConfig, build_model
-from hpa.classification.weights import PIP_PACKAGES, FileWeights, HubWeights, PipWeights, load_tensors, pip_file
 from hpa.labels import ClassList
 
 IMAGENET = ClassList(names=tuple(str(number) for number in range(1000)), multi_label=False)

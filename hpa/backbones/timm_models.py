@@ -7,7 +7,7 @@ import torch
 from timm.models import PretrainedCfg
 from torch import nn
 
-from hpa.classification.stem import channel_mixing
+from hpa.backbones.stem import channel_mixing
 
 
 def check_backbone(name: str) -> None:

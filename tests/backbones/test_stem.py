@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from timm.models import adapt_input_conv
 
-from hpa.classification.stem import adapt_stem, channel_mixing, mix_yellow, stem_names
+from hpa.backbones.stem import adapt_stem, channel_mixing, mix_yellow, stem_names
 
 
 @given(st.integers(1, 12))

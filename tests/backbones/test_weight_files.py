@@ -5,7 +5,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from hpa.classification.weight_files import read_tensors, rename_by_order, strip_prefix
+from hpa.backbones.weight_files import read_tensors, rename_by_order, strip_prefix
 
 TENSORS = {"stem.weight": torch.arange(6.0).reshape(2, 3), "fc.bias": torch.ones(2)}
 

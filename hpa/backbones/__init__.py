@@ -1,0 +1,18 @@
+"""timm's backbones: what is known of each, and the first weights of any network built on one."""
+
+from hpa.backbones.timm_models import backbone_facts, check_backbone, check_size, normalization, take_classifier
+from hpa.backbones.weight_files import read_tensors
+from hpa.backbones.weights import PipWeights, Pretrained, RandomWeights, build_initialised
+
+__all__ = [
+    "PipWeights",
+    "Pretrained",
+    "RandomWeights",
+    "backbone_facts",
+    "build_initialised",
+    "check_backbone",
+    "check_size",
+    "normalization",
+    "read_tensors",
+    "take_classifier",
+]
