@@ -170,11 +170,20 @@ def _run(
     section: str | None = None,
 ) -> None:
     """Load the configuration, run the stage, print its folder last; turn expected errors into messages."""
+    with _explained():
+        config: Config = load_config(model, path, overrides or [], section)
+        folder = stage(config)
+        if _is_main_process():
+            typer.echo(folder)
+
+
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    """Show progress on the terminal, and turn expected errors into a message and an exit status."""
     debug = os.environ.get("HPA_DEBUG") == "1"
     progress.set_reporter(_Console() if _is_main_process() else progress.Silent())
     try:
-        config: Config = load_config(model, path, overrides or [], section)
-        folder = stage(config)
+        yield
     except ConfigError as error:
         _complain(
             "the configuration has problems:\n" + "\n".join(f"  {line}" for line in error.problems), MISUSED, debug
@@ -187,9 +196,6 @@ def _run(
         _complain(_describe_os_error(error), FAILED, debug)
     except ValueError as error:
         _complain(str(error), FAILED, debug)
-    else:
-        if _is_main_process():
-            typer.echo(folder)
 
 
 def _complain(text: str, status: int, debug: bool) -> None:

@@ -7,7 +7,8 @@ from typing import Literal, TypeAlias
 import cv2
 import numpy as np
 
-from hpa.arrays import Composite, Pixels, ResizedPixels
+from hpa.arrays import Composite, LabelMap, Pixels, Plane, ResizedPixels
+from hpa.artifacts import atomic_write
 from hpa.decoding import MAX_SIDE, Decoded, ImageError, decode_file
 from hpa.npz import MEMBER, read_member
 
@@ -23,6 +24,7 @@ __all__ = [
     "load_image",
     "read_image",
     "resize",
+    "write_png",
 ]
 
 CHANNELS = ("red", "green", "blue", "yellow")
@@ -125,6 +127,15 @@ def resize(pixels: Pixels, size: int, fit: Fit = "stretch") -> ResizedPixels:
             shorter = min(height, width)
             top, left = (height - shorter) // 2, (width - shorter) // 2
             return _scale(pixels[:, top : top + shorter, left : left + shorter], size, size)
+
+
+def write_png(path: Path, plane: Plane | LabelMap) -> None:
+    """Write one plane as a PNG of its own bit depth, atomically; the folder is made where it is missing."""
+    # Level 1 takes a third of level 6's time for an eighth more bytes.
+    fine, data = cv2.imencode(".png", plane, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    assert fine, path
+    with atomic_write(path, "wb") as stream:
+        stream.write(data.tobytes())
 
 
 def _decode(path: str | Path) -> Decoded:
