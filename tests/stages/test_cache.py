@@ -13,6 +13,7 @@ from hpa.config import validate
 from hpa.images import resize
 from hpa.stages import cache
 from hpa.stages.dataset_config import DatasetConfig
+from hpa.stages.indexed_images import ImageReader
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (20, 28, 28, 3), np.uint8)
 
@@ -53,7 +54,7 @@ def test_disk_use_is_said_before_it_starts(folder, monkeypatch):
 
 
 def test_the_work_per_image_can_be_sent_to_processes(folder):
-    read = cache._Reader(("red", "green", "blue"), "auto", 16, "pad")
+    read = cache._Resized(ImageReader(("red", "green", "blue"), "auto"), 16, "pad")
     sent = pickle.loads(pickle.dumps(read))
     path = [f"{folder}/data.npz::train_images/3"]
     assert np.array_equal(sent(path), resize(np.moveaxis(IMAGES[3], 2, 0), 16, "pad"))
@@ -74,13 +75,13 @@ from hpa.stages import cache
 from hpa.stages.dataset_config import DatasetConfig
 import hpa.cache
 hpa.cache._SECONDS_BETWEEN_SYNCS = 0
-real, seen = cache._Reader.__call__, []
+real, seen = cache._Resized.__call__, []
 def read(self, paths):
     seen.append(paths)
     if len(seen) == 9:
         os.kill(os.getpid(), signal.SIGKILL)
     return real(self, paths)
-cache._Reader.__call__ = read
+cache._Resized.__call__ = read
 cache.run(load_config(DatasetConfig, Path(sys.argv[1])))
 """
 
@@ -93,8 +94,8 @@ def test_kill_9_and_the_same_command_finishes_with_the_same_bytes(folder, monkey
     killed = subprocess.run([sys.executable, "-c", KILLED, file], cwd=Path(__file__).parents[2], check=False)
     assert killed.returncode == -signal.SIGKILL
     read = []
-    real = cache._Reader.__call__
-    monkeypatch.setattr(cache._Reader, "__call__", lambda self, paths: read.append(paths) or real(self, paths))
+    real = cache._Resized.__call__
+    monkeypatch.setattr(cache._Resized, "__call__", lambda self, paths: read.append(paths) or real(self, paths))
     found = cache.run(config)
     assert len(read) == 12
     for path in expected.iterdir():
