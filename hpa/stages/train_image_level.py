@@ -1,8 +1,6 @@
 """`train_image_level`: from a data set to a classifier per fold, out-of-fold predictions and a report."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +10,11 @@ import yaml
 from accelerate import Accelerator
 
 from hpa.arrays import EmbeddingArray
-from hpa.artifacts import Record, build, is_finished, make_record, partial_folder, write_json, write_text
+from hpa.artifacts import is_finished, make_record, write_json, write_text
 from hpa.classification import build_model
 from hpa.progress import say
 from hpa.stages import run_page
+from hpa.stages.building import build_together
 from hpa.stages.dataset import Dataset, open_dataset, prepare
 from hpa.stages.image_level_config import TrainImageLevelConfig
 from hpa.stages.image_task import ImageTask, predict_images
@@ -55,7 +54,7 @@ def run(config: TrainImageLevelConfig) -> Path:
     if is_finished(config.out, record):
         say(f"{config.out} stands already, made from the same configuration")
         return config.out
-    with _building(config.out, record, accelerator) as folder:
+    with build_together(config.out, record, accelerator) as folder:
         if accelerator.is_main_process:
             _write_description(folder, config, data)
         earlier = sum(_seconds_trained(folder / f"fold{fold}") for fold in config.chosen_folds)
@@ -73,20 +72,6 @@ def run(config: TrainImageLevelConfig) -> Path:
                 f"{metrics['macro_ap_constant']:.3f}); report: {config.out / run_page.REPORT}"
             )
     return config.out
-
-
-@contextmanager
-def _building(out: Path, record: Record, accelerator: Accelerator) -> Iterator[Path]:
-    """The partial folder on every process; the main one makes it, and renames it when all have finished."""
-    if accelerator.is_main_process:
-        with build(out, record) as folder:
-            accelerator.wait_for_everyone()
-            yield folder
-            accelerator.wait_for_everyone()
-    else:
-        accelerator.wait_for_everyone()
-        yield partial_folder(out)
-        accelerator.wait_for_everyone()
 
 
 def _write_description(folder: Path, config: TrainImageLevelConfig, data: Dataset) -> None:
