@@ -19,6 +19,8 @@ from hpa.report.page import (
     write_page,
 )
 from hpa.report.run import run_report
+from hpa.report.segmentation import SegmentedExample, segmentation_report
+from hpa.report.segmentation_training import TrueAndFound, segmentation_training_report
 
 __all__ = [
     "Block",
@@ -32,11 +34,15 @@ __all__ = [
     "Page",
     "Reference",
     "Section",
+    "SegmentedExample",
     "Table",
     "Tile",
+    "TrueAndFound",
     "dataset_report",
     "make_example",
     "render_page",
     "run_report",
+    "segmentation_report",
+    "segmentation_training_report",
     "write_page",
 ]

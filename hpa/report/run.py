@@ -183,10 +183,13 @@ def _training(history: pd.DataFrame) -> Section:
 def _making(summary: Mapping[str, str], config: Mapping[str, Any], initial_weights: str) -> Section:
     facts = {"Initial weights": initial_weights} if initial_weights else {}
     blocks = [Facts({**facts, **{name: str(value) for name, value in summary.items()}})]
+    return Section("How this run was made", [*blocks, *whole_configuration(config)])
+
+
+def whole_configuration(config: Mapping[str, Any]) -> list[Facts]:
+    """Every value of a configuration under its dotted key, folded; nothing for an empty one."""
     flat = dict(_flat(config))
-    if flat:
-        blocks.append(Facts(flat, folded=f"The whole configuration ({count_of(len(flat), 'value')})"))
-    return Section("How this run was made", blocks)
+    return [Facts(flat, folded=f"The whole configuration ({count_of(len(flat), 'value')})")] if flat else []
 
 
 def _flat(config: Mapping[str, Any], path: str = "") -> list[tuple[str, str]]:
