@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import rich.console
 import rich.progress
@@ -147,6 +147,158 @@ def predict(config: ConfigOption = None, overrides: Overrides = None) -> None:
     from hpa.stages import predict as stage
 
     _run(stage.PredictConfig, stage.run, config, overrides)
+
+
+@app.command("train_segmentation")
+def train_segmentation(config: ConfigOption = None, overrides: Overrides = None) -> None:
+    """Train a U-Net that finds cells and nuclei.
+
+    **In**: images with label maps (`source`): the simulated atlas, or folders of images and label maps.
+
+    **Out**: `out/` with the network, `metrics.json` of the images held out, and a page with their outlines.
+
+    **Example**: `hpa train_segmentation source.kind=folder source.images=fields source.cells=masks out=runs/unet`
+    """
+    from hpa.stages import train_segmentation as stage
+
+    _run(stage.TrainSegmentationConfig, stage.run, config, overrides)
+
+
+@app.command("segment_cells")
+def segment_cells(config: ConfigOption = None, overrides: Overrides = None) -> None:
+    """Find every cell and its nucleus.
+
+    **In**: a dataset (`data.source`); for `segmenter.kind` dpn_unet or unet their weights; watershed needs none.
+
+    **Out**: `out/` with uint16 label maps in `cells/` and `nuclei/`, the table `cells.parquet`, and a page to look at.
+
+    **Example**: `hpa segment_cells data.source.kind=kaggle2021 data.source.folder=test out=work/test/cells`
+    """
+    from hpa.stages import segment_cells as stage
+
+    _run(stage.SegmentCellsConfig, stage.run, config, overrides)
+
+
+@app.command("convert_hpacellseg")
+def convert_hpacellseg(
+    source: Annotated[Path, typer.Argument(metavar="FILE", help="As published: a pickled network (.pth).")],
+    target: Annotated[Path, typer.Argument(metavar="OUT.safetensors", help="Takes its weights.")],
+) -> None:
+    """Turn hpacellseg's published networks into plain weights; nothing in the file is run.
+
+    **In**: `dpn_unet_nuclei_v1.pth`, `dpn_unet_cell_3ch_v1.pth` or `dpn_unet_cell_v2.pth`.
+
+    **Out**: a safetensors file for `segmenter.kind=dpn_unet`.
+
+    **Example**: `hpa convert-hpacellseg dpn_unet_nuclei_v1.pth nuclei.safetensors`
+    """
+    with _explained():
+        from hpa.segmentation import convert_hpacellseg as convert
+
+        convert(source, target)
+        typer.echo(target)
+
+
+@app.command("build_submission")
+def build_submission(config: ConfigOption = None, overrides: Overrides = None) -> None:
+    """Write a submission: every cell's mask with a confidence for every class.
+
+    **In**: label maps (`cells`, of segment_cells), and `probabilities` of cells, or of images for all of their cells.
+
+    **Out**: `submissions/<name>/` with `submission.csv`, `check.json`, and `score.json` where a truth is given.
+
+    **Example**: `hpa build_submission cells=work/test/cells probabilities=runs/test name=first`
+    """
+    from hpa.stages import build_submission as stage
+
+    _run(stage.BuildSubmissionConfig, stage.run, config, overrides)
+
+
+@app.command("check_submission")
+def check_submission(
+    submission: Annotated[Path, typer.Argument(metavar="FILE", help="The submission's CSV.")],
+    sample: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The competition's sample submission, for IDs and sizes.")
+    ] = None,
+) -> None:
+    """List everything that is wrong with a submission.
+
+    **In**: a CSV of the competition's form.
+
+    **Out**: one line per problem with its row; exit status 1 if there is any.
+
+    **Example**: `hpa check-submission submissions/first/submission.csv --sample sample_submission.csv`
+    """
+    problems = []
+    with _explained():
+        from hpa.labels import HPA2021
+        from hpa.submission import check_submission as check
+
+        problems = check(submission, HPA2021, sample)
+        for problem in problems:
+            typer.echo(str(problem))
+        wrong = sum(problem.severity == "error" for problem in problems)
+        notes = len(problems) - wrong
+        found = f"{wrong} problem{'s' if wrong != 1 else ''}" if wrong else "no problems"
+        typer.echo(f"{submission}: {found}" + (f", {notes} remark{'s' if notes != 1 else ''}" if notes else ""))
+    if any(problem.severity == "error" for problem in problems):
+        raise typer.Exit(FAILED)
+
+
+@app.command("score_submission")
+def score_submission(
+    truth: Annotated[Path, typer.Option(metavar="FILE", help="True masks and classes, in the submission's form.")],
+    prediction: Annotated[Path, typer.Option(metavar="FILE", help="The submission.")],
+    verified: Annotated[
+        Literal["all", "gt"],
+        typer.Option(help="Which false positives count: all, or those of classes that the image has."),
+    ] = "all",
+    json: Annotated[Path | None, typer.Option(metavar="FILE", help="Takes the figures as JSON.")] = None,
+    rounds: Annotated[int, typer.Option(min=0, help="Resamplings of the images for the interval.")] = 1000,
+) -> None:
+    """Score a submission with the competition's metric: mAP over the classes, masks matched at IoU 0.6.
+
+    **In**: two CSVs of the competition's form.
+
+    **Out**: mAP with its interval over images, AP and counts per class, by image size, and at the border or inside.
+
+    **Example**: `hpa score-submission --truth truth.csv --prediction submissions/first/submission.csv`
+    """
+    with _explained():
+        from hpa.stages import score_submission as stage
+
+        found, interval = stage.run(truth, prediction, verified, json, rounds)
+        typer.echo(stage.as_text(found, interval))
+
+
+@app.command("write_truth")
+def write_truth(config: ConfigOption = None, overrides: Overrides = None) -> None:
+    """Write true label maps and labels in the submission's form, to score submissions against.
+
+    **In**: `label_maps` named by image, and `labels` of cells, or of images for all of their cells.
+
+    **Out**: the CSV `out`.
+
+    **Example**: `hpa write_truth label_maps=masks labels=work/hpa2021/index/labels.parquet out=truth.csv`
+    """
+    from hpa.stages import write_truth as stage
+
+    _run(stage.WriteTruthConfig, stage.run, config, overrides)
+
+
+@app.command("time_budget")
+def time_budget(config: ConfigOption = None, overrides: Overrides = None) -> None:
+    """Measure a few images of each size, and say how long a whole test set takes and what to drop.
+
+    **In**: test images (`cells.data`), a segmenter, finished runs, and the number of images to come.
+
+    **Out**: `out/` with `costs.csv` (seconds per image, size and step) and `plans.csv` (hours, and whether they fit).
+
+    **Example**: `hpa time_budget cells.data.source.folder=test cells.data.source.kind=kaggle2021 runs=[runs/b7]`
+    """
+    from hpa.stages import time_budget as stage
+
+    _run(stage.TimeBudgetConfig, stage.run, config, overrides)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,6 +1,7 @@
 """Configuration: frozen pydantic models, one YAML file, then `key.path=value` overrides."""
 
 import difflib
+import re
 import types
 import typing
 from collections.abc import Sequence
@@ -66,7 +67,7 @@ def load_config(
         if section and section not in model.model_fields:
             key = key.removeprefix(f"{section}.")
         try:
-            value = yaml.safe_load(text)
+            value = text if _PLACEHOLDER.match(text) else yaml.safe_load(text)
         except yaml.YAMLError as error:
             problems.append(f"{key}: the value {text!r} is not YAML: {_first_line(error)}")
             continue
@@ -76,6 +77,10 @@ def load_config(
     if problems:
         raise ConfigError(problems)
     return validate(model, data)
+
+
+_PLACEHOLDER = re.compile(r"\{\w+\}")
+"""How file names with a part to fill in begin (`{image_id}_masks`); YAML would read a mapping, or nothing at all."""
 
 
 def _complete(data: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:

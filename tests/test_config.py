@@ -148,3 +148,11 @@ def test_a_section_of_a_larger_file(tmp_path):
 def test_configs_are_frozen():
     with pytest.raises(pydantic.ValidationError):
         Experiment().epochs = 3
+
+
+def test_a_file_name_with_a_part_to_fill_in_is_text():
+    class Files(Config):
+        pattern: str = ""
+
+    for text in ("{image_id}", "{image_id}_cp_masks", "{image_id}_{channel}.png"):
+        assert load_config(Files, None, [f"pattern={text}"]).pattern == text

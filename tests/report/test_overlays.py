@@ -52,7 +52,7 @@ def test_a_text_for_a_cell_that_is_not_there_is_left_out():
 
 
 def test_large_pictures_shrink_without_mixing_cell_numbers():
-    picture, cells, nuclei = squares()
+    _, cells, nuclei = squares()
     large = [np.kron(array, np.ones((20, 20), array.dtype)) for array in (cells, nuclei)]
     drawn = draw_cells(np.zeros((800, 1200, 3), np.uint8), *large, colours={300: FLAGGED}, longest=300)
 
