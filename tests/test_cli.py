@@ -9,7 +9,11 @@ from hpa import cli
 from hpa.config import load_config
 
 REPOSITORY = Path(__file__).parents[1]
-STAGES = ("simulate", "index", "fold", "cache", "describe", "train_image_level", "predict")
+STAGES = (
+    *("simulate", "index", "fold", "cache", "describe", "train_image_level", "predict", "train_segmentation"),
+    *("segment_cells", "convert_hpacellseg", "build_submission", "check_submission", "score_submission", "write_truth"),
+    "time_budget",
+)
 
 
 def run(*arguments):
@@ -94,12 +98,23 @@ def test_an_output_that_cannot_be_written(tmp_path, capsys):
 
 @pytest.mark.parametrize("path", sorted((REPOSITORY / "configs").rglob("*.yaml")), ids=lambda path: path.stem)
 def test_every_configuration_loads_and_says_its_command(path):
+    from hpa.stages.build_submission import BuildSubmissionConfig
+    from hpa.stages.cells_config import SegmentCellsConfig
     from hpa.stages.dataset_config import DatasetConfig
+    from hpa.stages.segmentation_config import TrainSegmentationConfig
+    from hpa.stages.time_budget import TimeBudgetConfig
     from hpa.stages.train_image_level import TrainImageLevelConfig
 
-    model = {"data": DatasetConfig, "image_level": TrainImageLevelConfig}[path.parent.name]
+    model = {
+        "data": DatasetConfig,
+        "image_level": TrainImageLevelConfig,
+        "segmentation": TrainSegmentationConfig,
+        "cells": SegmentCellsConfig,
+        "submission": BuildSubmissionConfig,
+        "time_budget": TimeBudgetConfig,
+    }[path.parent.name]
     load_config(model, path)
-    head = path.read_text().split("\nout:")[0]
+    head = path.read_text().split("\nout:")[0].split("\nname:")[0]
     assert head.startswith("#")
     assert f"configs/{path.parent.name}/{path.name}" in head
 

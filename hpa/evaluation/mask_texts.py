@@ -11,7 +11,7 @@ def counts_from_texts(table: pd.DataFrame) -> pd.DataFrame:
 
     Args:
         table: image_id, height, width, mask, and any other columns; a mask that repeats for several classes is read and
-            checked once.
+            checked once. A column `row` is the row of the file, for messages.
 
     Returns:
         The same rows in the same order, ready for `score`.
@@ -33,7 +33,8 @@ def counts_from_texts(table: pd.DataFrame) -> pd.DataFrame:
                 raise MaskError("it is missing")
             counts[place] = to_counts(str(texts[codes[row]]), int(height), int(width))
         except MaskError as error:
+            line = table["row"].iloc[row] if "row" in table else row
             raise ValueError(
-                f"row {row} (image {table['image_id'].iloc[row]!r}): the mask cannot be read: {error}"
+                f"row {line} (image {table['image_id'].iloc[row]!r}): the mask cannot be read: {error}"
             ) from None
     return table.drop(columns="mask").assign(counts=counts[inverse])

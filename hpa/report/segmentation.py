@@ -18,7 +18,6 @@ FLAGS = {
     "is_small": "much smaller than the others",
     "is_large": "much larger than the others",
     "is_blurred": "out of focus",
-    "is_dim": "hardly stained",
     "is_without_nucleus": "without a nucleus",
 }
 """Columns of the cell table that mark unusual cells, in words."""
@@ -151,5 +150,5 @@ def _unusual(cells: pd.DataFrame) -> list[Block]:
     ]
     if not rows:
         return [Note("Nothing was measured that could mark a cell as unusual.")]
-    caption = "Compared with the other cells of this set; nothing is left out because of it."
+    caption = "Sizes are compared with the other cells of the image; nothing is left out because of it."
     return [Table("Marks in the cell table", pd.DataFrame(rows), caption, ("Cells", "Share"))]

@@ -1,5 +1,6 @@
 """Cells and nuclei in an image: networks, classical watershed, the user's own label maps, and measurements of cells."""
 
+from hpa.segmentation.cell_table import QualityConfig, measure_cells
 from hpa.segmentation.dpn_unet import DpnUnetConfig, load_dpn_unet
 from hpa.segmentation.dpn_unet_prediction import DpnUnetSegmenter
 from hpa.segmentation.hpacellseg import convert_hpacellseg, obtain_weights
@@ -41,6 +42,7 @@ __all__ = [
     "PostprocessingConfig",
     "PreparedPairs",
     "ProbabilityMaps",
+    "QualityConfig",
     "SegmentationDataset",
     "SegmentationTask",
     "StoredPairs",
@@ -57,6 +59,7 @@ __all__ = [
     "find_label_map",
     "label_cells",
     "load_dpn_unet",
+    "measure_cells",
     "obtain_weights",
     "open_unet",
     "predict_unet",

@@ -13,9 +13,7 @@ from hpa.config import Config
 from hpa.decoding import MAX_BYTES, TIFF, ImageError, check_size, decode_file
 from hpa.npz import array_shapes, read_array
 from hpa.segmentation.maps import CellMaps
-
-MAX_INSTANCES = 65535
-"""Most instances of one image, the largest number that a label map (uint16) holds."""
+from hpa.segmentation.regions import MAX_INSTANCES
 
 SUFFIXES = (".png", ".tif", ".tiff", ".npz", ".npy")
 """Endings of label map files, in the order in which they are looked for."""
