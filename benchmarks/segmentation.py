@@ -1,10 +1,11 @@
 """How well segmentation finds cells and nuclei: on real images, on nuclei of many magnifications, on simulated cells.
 
-    python benchmarks/watershed.py [--pixel-size 0.08] [--simulated 8]
+    python benchmarks/segmentation.py [--pixel-size 0.08] [--simulated 8] [--unet RUN]
 
 Real images: mean F1 at IoU 0.6 of cells against hpacellseg's masks of `hpa2021` (of networks, not of people). Nuclei:
 mean F1 at IoU 0.5 on the images of `dsb2018`, whose magnification nobody tells. Simulated: cells at 0.6, nuclei at 0.5.
-Every segmenter is a function of pixels and channel names; what is absent of the real samples is left out.
+`--unet` puts a network that `hpa train_segmentation` trained beside the watershed, with post-processing at full size
+and fast. What is absent of the real samples is left out.
 """
 
 import argparse
@@ -18,7 +19,16 @@ from typing import TypeAlias
 from hpa.arrays import LabelMap, Pixels
 from hpa.evaluation import f1_at_iou
 from hpa.images import CHANNELS, read_image
-from hpa.segmentation import CellMaps, WatershedConfig, read_label_map, watershed
+from hpa.segmentation import (
+    CellMaps,
+    PostprocessingConfig,
+    UnetConfig,
+    WatershedConfig,
+    label_cells,
+    open_unet,
+    read_label_map,
+    watershed,
+)
 from hpa.simulation import SimulationConfig, simulate_image
 
 DEFAULT = Path(__file__).parents[2] / "shared" / "data"
@@ -69,6 +79,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pixel-size", type=float, default=0.08, help="µm per pixel of the hpa2021 images")
     parser.add_argument("--simulated", type=int, default=8, help="simulated images")
+    parser.add_argument("--unet", type=Path, help="folder of a finished `hpa train_segmentation`")
     arguments = parser.parse_args()
     data = Path(os.environ.get("HPA_SAMPLE_DATA", DEFAULT))
     unknown = _watershed(WatershedConfig())
@@ -78,10 +89,27 @@ def main() -> None:
     )
     report_nuclei("watershed", unknown, data)
     report_simulated("watershed", unknown, arguments.simulated)
+    if arguments.unet is not None:
+        for mode in ("full", "fast"):
+            settings = PostprocessingConfig(mode=mode)
+            network = _unet(arguments.unet, arguments.pixel_size, settings)
+            report_cells(f"U-Net, {mode}", network, data)
+            # Simulated images of 512 pixels show as much as real ones of 2048.
+            pixel_size = SimulationConfig(size=512).field / 512
+            report_simulated(f"U-Net, {mode}", _unet(arguments.unet, pixel_size, settings), arguments.simulated)
 
 
 def _watershed(config: WatershedConfig) -> Segmenter:
     return lambda pixels, channels: watershed(pixels, channels, config)
+
+
+def _unet(run: Path, pixel_size: float, settings: PostprocessingConfig) -> Segmenter:
+    trained = open_unet(UnetConfig(run=run, pixel_size=pixel_size))
+
+    def segment(pixels: Pixels, channels: Sequence[str]) -> CellMaps:
+        return label_cells(trained.predict([pixels], channels)[0], settings, pixel_size)
+
+    return segment
 
 
 def _cell_images(data: Path) -> Iterator[tuple[str, Pixels, LabelMap]]:
