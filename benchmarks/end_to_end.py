@@ -92,27 +92,17 @@ def measure(arguments: argparse.Namespace, work: Path) -> None:
         segmenters["unet"] = ["cells.segmenter.kind=unet", f"cells.segmenter.run={arguments.unet.resolve()}"]
     rows: list[dict[str, Any]] = []
     for name, settings in segmenters.items():
-        for fast in (False, True) if name != "watershed" else (False,):
-            out = work / f"budget-{name}-{fast}"
-            hpa(
-                "time_budget",
-                *("cells.data.source.kind=kaggle2021", f"cells.data.source.folder={work}/sizes"),
-                *(f"cells.data.out={work}/sizes-data", f"out={out}", f"images={arguments.images}"),
-                *(f"runs=[{arguments.run.resolve()}]", *settings),
-                f"cells.postprocessing.mode={'fast' if fast else 'full'}",
-            )
-            summary = json.loads((out / "time_budget.json").read_text())
-            for row in pd.read_csv(out / "costs.csv").to_dict("records"):
-                seconds = row["segment"] + row["shrink"] + row["write"]
-                rows.append(
-                    {
-                        "segmenter": name + (", fast" if fast else ""),
-                        "size": row["height"],
-                        **{part: row[part] for part in ("segment", "shrink", "forward", "write")},
-                        "all but forward": seconds,
-                        "hours": summary["hours"],
-                    }
-                )
+        out = work / f"budget-{name}"
+        hpa(
+            "time_budget",
+            *("cells.data.source.kind=kaggle2021", f"cells.data.source.folder={work}/sizes"),
+            *(f"cells.data.out={work}/sizes-data", f"out={out}", f"images={arguments.images}"),
+            *(f"runs=[{arguments.run.resolve()}]", *settings),
+        )
+        hours = json.loads((out / "time_budget.json").read_text())["hours"]
+        for row in pd.read_csv(out / "costs.csv").to_dict("records"):
+            parts = {part: row[part] for part in ("segment", "segment_fast", "shrink", "forward", "write")}
+            rows.append({"segmenter": name, "size": row["height"], **parts, "hours": hours})
     print(f"\nSeconds per image, {os.cpu_count()} cores busy; hours for {arguments.images} images in equal shares")
     print(pd.DataFrame(rows).to_string(index=False, float_format=lambda value: f"{value:.3f}"))
 

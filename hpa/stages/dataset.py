@@ -39,7 +39,7 @@ class Dataset:
     """A prepared data set; row i of `images`, of `targets` and of the cache is one image.
 
     Attributes:
-        images: the image table of the index, and `fold` (-1 where the images have no labels).
+        images: the image table of the index, and `fold` (-1 where the images have no labels or none were asked for).
         targets: float32 (images, classes), 1 where an image has the class; None where the images have no labels.
         classes: the class list.
         channels: names of the planes.
@@ -57,8 +57,13 @@ class Dataset:
     folder: Path
 
 
-def prepare(config: DatasetConfig, upto: Literal["index", "fold", "cache"] = "cache") -> None:
+def prepare(config: DatasetConfig, upto: Literal["index", "fold", "cache"] = "cache", needs_folds: bool = True) -> None:
     """Make what is missing, in order; images without labels are not dealt into folds on the way to the cache.
+
+    Args:
+        config: which data set.
+        upto: the last stage.
+        needs_folds: whether labelled images are dealt into folds on the way; to predict them they need none.
 
     Raises:
         ArtifactError: something else stands in the data set's folder.
@@ -71,13 +76,17 @@ def prepare(config: DatasetConfig, upto: Literal["index", "fold", "cache"] = "ca
             fold.run(config)
         case "cache":
             folder = index.run(config)
-            if len(read_table(folder / index.LABELS)):
+            if needs_folds and len(read_table(folder / index.LABELS)):
                 fold.make(config)
             cache.make(config)
 
 
-def open_dataset(config: DatasetConfig) -> Dataset:
+def open_dataset(config: DatasetConfig, needs_folds: bool = True) -> Dataset:
     """Open a prepared data set; the images themselves are not needed.
+
+    Args:
+        config: which data set.
+        needs_folds: whether labelled images must have been dealt into folds.
 
     Raises:
         ArtifactError: an artifact is missing, which the error names with its command, or was made from other settings.
@@ -91,10 +100,10 @@ def open_dataset(config: DatasetConfig) -> Dataset:
     targets = None
     if len(labels):
         targets = class_values(align(images, labels), classes)
+    images["fold"] = -1
+    if targets is not None and needs_folds:
         fingerprints["fold"] = _verify(config.fold_folder, fold.STAGE, {"fold": config.fold}, index_print)
         images["fold"] = align(images, read_table(config.fold_folder / fold.FOLDS))["fold"]
-    else:
-        images["fold"] = -1
     fingerprints["cache"] = _verify(config.cache_folder, cache.STAGE, {"cache": config.cache}, index_print)
     pixels = PixelCache.open(config.cache_folder)
     if pixels.image_ids != images["image_id"].tolist():

@@ -112,8 +112,8 @@ def _open(config: PredictConfig, run: TrainedRun, is_main: bool) -> Dataset:
     cache = config.data.cache.model_copy(update={"size": run.content.image_size, "fit": run.content.fit})
     settings = config.data.model_copy(update={"cache": cache})
     if is_main:
-        prepare(settings)
-    data = open_dataset(settings)
+        prepare(settings, needs_folds=False)
+    data = open_dataset(settings, needs_folds=False)
     if data.channels != run.content.channels:
         raise ValueError(
             f"data: {run.folder} was trained on the channels {', '.join(run.content.channels)}, "

@@ -154,17 +154,22 @@ def _measure_size(
                 (folder / part).mkdir()
             return _seconds(lambda: segment(settings, jobs, reader, folder, executor, predictor=predictor)) / len(jobs)
 
+        def mapped(function: Callable[[Job], Any], some: Sequence[Job]) -> float:
+            return _seconds(lambda: map_images(function, some, executor, total=0)) / len(some)
+
+        shrinker = Shrinker(reader, tuple({(one.content.image_size, one.content.fit) for one in runs}))
         # The first image of each worker pays for imports and warm caches; it is not counted.
         first = jobs[: max(1, len(jobs) // config.per_size)]
         for part in (CELLS, NUCLEI, ROWS):
             (folder / part).mkdir()
         _seconds(lambda: segment(config.cells, first, reader, folder, executor, predictor=predictor))
+        mapped(shrinker, first)
+        mapped(RowWriter(folder), first)
         found = {"segment": segmented(config.cells), "segment_fast": float("nan")}
         if _has_fast(config.cells):
             found["segment_fast"] = segmented(_fast(config.cells))
-        shrinker = Shrinker(reader, tuple({(one.content.image_size, one.content.fit) for one in runs}))
-        found["shrink"] = _seconds(lambda: map_images(shrinker, jobs, executor, total=0)) / len(jobs) if runs else 0.0
-        found["write"] = _seconds(lambda: map_images(RowWriter(folder), jobs, executor, total=0)) / len(jobs)
+        found["shrink"] = mapped(shrinker, jobs) if runs else 0.0
+        found["write"] = mapped(RowWriter(folder), jobs)
     return found
 
 
@@ -236,7 +241,7 @@ def _fast(config: SegmentCellsConfig) -> SegmentCellsConfig:
 
 
 def _advice(table: pd.DataFrame, config: TimeBudgetConfig) -> str:
-    limit = f"{config.hours:g} hours less {config.reserve:.0%} in reserve"
+    limit = f"{config.hours:g} hours less {100 * config.reserve:.0f} % in reserve"
     first = table.iloc[0]
     if first["fits"]:
         return f"All of it takes {first['hours']:.2f} h and fits into {limit}."

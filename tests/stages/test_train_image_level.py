@@ -124,6 +124,7 @@ def test_prediction_of_new_images_by_the_networks_of_all_folds(finished, tmp_pat
     pd.testing.assert_frame_equal(blind, scored)
     assert json.loads((tmp_path / "scored" / "metrics.json").read_text())["macro_ap"] > 0
     assert (tmp_path / "scored" / "report.html").exists()
+    assert not (tmp_path / "labelled" / "fold").exists()  # nothing is held out, so few images are enough
 
 
 def test_prediction_averages_the_folds(finished, tmp_path):
