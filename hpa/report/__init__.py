@@ -18,6 +18,7 @@ from hpa.report.page import (
     render_page,
     write_page,
 )
+from hpa.report.pipeline import LabelledCells, pipeline_report
 from hpa.report.run import run_report
 from hpa.report.segmentation import SegmentedExample, segmentation_report
 from hpa.report.segmentation_training import TrueAndFound, segmentation_training_report
@@ -30,6 +31,7 @@ __all__ = [
     "Facts",
     "Figure",
     "Gallery",
+    "LabelledCells",
     "Note",
     "Page",
     "Reference",
@@ -40,6 +42,7 @@ __all__ = [
     "TrueAndFound",
     "dataset_report",
     "make_example",
+    "pipeline_report",
     "render_page",
     "run_report",
     "segmentation_report",
