@@ -56,6 +56,12 @@ def fingerprint(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
 
 
+def file_digest(path: Path) -> str:
+    """SHA-256 (hex) of a file's bytes."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
 def make_record(stage: str, config: Mapping[str, Any], inputs: Mapping[str, str] | None = None) -> Record:
     """The record of a stage about to run; `config` maps section names to models or plain values."""
     plain = {

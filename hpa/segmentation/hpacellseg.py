@@ -12,7 +12,7 @@ from io import BufferedIOBase
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from hpa.artifacts import atomic_write, require_space
+from hpa.artifacts import atomic_write, file_digest, require_space
 from hpa.progress import track
 from hpa.segmentation.pickled_modules import StoredTensor, find_tensors, read_chunks
 
@@ -142,12 +142,12 @@ def obtain_weights(files: list[WeightFile]) -> None:
     for file in files:
         if not file.path.is_file():
             if file.published.is_file():
-                _require_digest(file.published, _digest(file.published), file.sha256)
+                _require_digest(file.published, file_digest(file.published), file.sha256)
                 convert_hpacellseg(file.published, file.path)
             else:
                 _download(file)
         elif file.sha256 is not None and file.sha256.lower() != _source_digest(file.path):
-            _require_digest(file.path, _digest(file.path), file.sha256)
+            _require_digest(file.path, file_digest(file.path), file.sha256)
 
 
 def _download(file: WeightFile) -> None:
@@ -197,11 +197,6 @@ def _require_digest(where: str | Path, found: str, expected: str | None) -> None
             f"{where}: expected the SHA-256 {expected.lower()}, but it is {found}; the file is damaged or another one, "
             "and it is not used: download it again, or correct the configuration"
         )
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _source_digest(path: Path) -> str | None:

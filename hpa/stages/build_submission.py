@@ -1,6 +1,5 @@
 """`build_submission`: from label maps and probabilities of cells to the competition's CSV."""
 
-import hashlib
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -8,7 +7,16 @@ from pathlib import Path
 import pandas as pd
 import pydantic
 
-from hpa.artifacts import ArtifactError, atomic_write, build, is_finished, make_record, read_record, write_json
+from hpa.artifacts import (
+    ArtifactError,
+    atomic_write,
+    build,
+    file_digest,
+    is_finished,
+    make_record,
+    read_record,
+    write_json,
+)
 from hpa.config import Config
 from hpa.evaluation import Verified
 from hpa.labels import HPA2021
@@ -81,10 +89,10 @@ def run(config: BuildSubmissionConfig) -> Path:
     """
     inputs = {"cells": read_record(config.cells, segment_cells.STAGE).fingerprint}
     table_path = _table_path(config.probabilities)
-    inputs["probabilities"] = _digest(table_path)
+    inputs["probabilities"] = file_digest(table_path)
     for name in ("sample", "truth"):
         if (path := getattr(config, name)) is not None:
-            inputs[name] = _digest(path)
+            inputs[name] = file_digest(path)
     out = config.folder / config.name
     record = make_record(STAGE, {"confidence": config.confidence, "verified": config.verified}, inputs)
     if is_finished(out, record):
@@ -197,12 +205,6 @@ def _table_path(path: Path) -> Path:
         if (path / name).is_file():
             return path / name
     raise ArtifactError(f"{path}: expected probabilities.parquet in it, made by `hpa predict`")
-
-
-def _digest(path: Path) -> str:
-    """SHA-256 (hex) of a file."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _check(target: Path, partial: Path, config: BuildSubmissionConfig) -> None:

@@ -1,12 +1,11 @@
 """Segmenters opened from their configuration: networks ready to predict, and fingerprints of what they come from."""
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from hpa.arrays import Pixels
-from hpa.artifacts import fingerprint, read_record
+from hpa.artifacts import file_digest, fingerprint, read_record
 from hpa.segmentation import (
     TRAIN_SEGMENTATION,
     DpnUnetConfig,
@@ -74,17 +73,12 @@ def segmenter_inputs(segmenter: Segmenter) -> dict[str, str]:
         case DpnUnetConfig() as settings:
             files = settings.weight_files()
             obtain_weights(files)
-            return {file.network: _digest(file.path) for file in files}
+            return {file.network: file_digest(file.path) for file in files}
         case UnetConfig(run=run):
             return {"unet": read_record(run, TRAIN_SEGMENTATION).fingerprint}
         case LabelMapsConfig() as settings:
             folders = {"cells": settings.cells, "nuclei": settings.nuclei}
             return {f"label maps of {name}": _listing(folder) for name, folder in folders.items() if folder is not None}
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _listing(folder: Path) -> str:
