@@ -4,7 +4,7 @@ import contextlib
 import errno
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.lib import format as npy
 
-from hpa.arrays import Int64, PixelBatch, Pixels
+from hpa.arrays import Int64, PixelBatch, Pixels, UInt8
 from hpa.artifacts import read_json, require_space, write_json
 from hpa.parallel import map_images
 
@@ -90,12 +90,12 @@ class PixelCache:
 
 
 @dataclass(frozen=True)
-class _ReadRow(Generic[K]):
-    """Passes a job's key on and leaves its row; picklable when `read` is."""
+class _ReadKey(Generic[K]):
+    """Passes a job's key on and leaves its number; picklable when `read` is."""
 
-    read: Callable[[K], Pixels]
+    read: Callable[[K], UInt8[np.ndarray, "..."]]
 
-    def __call__(self, job: tuple[int, K]) -> Pixels:
+    def __call__(self, job: tuple[int, K]) -> UInt8[np.ndarray, "..."]:
         return self.read(job[1])
 
 
@@ -133,37 +133,78 @@ def write_cache(
         OSError: the folder cannot be written.
         ValueError: `read` gave another shape.
     """
-    shape = (len(image_ids), len(channels), size, size)
-    with _open(folder / PIXELS, shape) as (pixels, offset), _open_flags(folder / _DONE, len(image_ids)) as flags:
-        done = np.frombuffer(os.pread(flags, len(image_ids), 0), np.uint8)
-        rows = np.flatnonzero(done == 0).tolist()
+    write_rows(folder, keys, read, (len(channels), size, size), executor=executor)
+    finish_cache(folder, {"image_ids": list(image_ids), "channels": list(channels)})
+
+
+def write_rows(
+    folder: Path,
+    keys: Sequence[K],
+    read: Callable[[K], UInt8[np.ndarray, "..."]],
+    shape: tuple[int, int, int],
+    counts: Sequence[int] | None = None,
+    executor: Executor | None = None,
+    label: str = "cached images",
+    ahead: int = 64,
+) -> None:
+    """Write the pixels of a cache; called again on the same folder after a kill, it goes on with what is missing.
+
+    Args:
+        folder: an existing folder.
+        keys: what `read` takes, one after the other.
+        read: uint8 pixels of a key: of `shape`, or (count, *shape) where counts are given; picklable when the executor
+            runs processes.
+        shape: of one row of the cache: planes, size, size.
+        counts: rows of each key, at least 0; None for one each.
+        executor: None reads in this process. This process alone writes.
+        label: what the progress bar says.
+        ahead: keys that are read and not yet written at the same time.
+
+    Raises:
+        ArtifactError: the disk is too small; nothing was written.
+        OSError: the folder cannot be written.
+        ValueError: `read` gave another shape.
+    """
+    sizes = np.ones(len(keys), np.int64) if counts is None else np.asarray(counts, np.int64)
+    firsts = np.cumsum(sizes) - sizes
+    row_bytes = int(np.prod(shape))
+    with (
+        _open(folder / PIXELS, (int(sizes.sum()), *shape)) as (pixels, offset),
+        _open_flags(folder / _DONE, len(keys)) as flags,
+    ):
+        done = np.frombuffer(os.pread(flags, len(keys), 0), np.uint8)
+        missing = np.flatnonzero((done == 0) & (sizes > 0)).tolist()
         written: list[int] = []
         synced = time.monotonic()
         # Plain writes, not a memory map: a full disk is then an error instead of a signal that kills the process, and
         # the pages do not count as this process's memory.
-        jobs = ((row, keys[row]) for row in rows)
-        finished = len(image_ids) - len(rows)
-        results = map_images(_ReadRow(read), jobs, executor, "cached images", len(image_ids), finished)
+        jobs = ((number, keys[number]) for number in missing)
+        results = map_images(_ReadKey(read), jobs, executor, label, len(keys), len(keys) - len(missing), ahead)
         try:
-            for (row, _), image in results:
-                if image.shape != shape[1:] or image.dtype != np.uint8:
-                    raise ValueError(f"expected uint8 pixels of shape {shape[1:]}, but got {image.dtype} {image.shape}")
-                _write_all(pixels, np.ascontiguousarray(image).tobytes(), offset + row * image.nbytes)
-                written.append(row)
+            for (number, _), found in results:
+                expected = shape if counts is None else (int(sizes[number]), *shape)
+                if found.shape != expected or found.dtype != np.uint8:
+                    raise ValueError(f"expected uint8 pixels of shape {expected}, but got {found.dtype} {found.shape}")
+                _write_all(pixels, np.ascontiguousarray(found).tobytes(), offset + int(firsts[number]) * row_bytes)
+                written.append(number)
                 if time.monotonic() - synced > _SECONDS_BETWEEN_SYNCS:
                     _mark(pixels, flags, written)
                     synced = time.monotonic()
         finally:
             _mark(pixels, flags, written)
-    write_json(folder / CONTENT, {"image_ids": list(image_ids), "channels": list(channels)})
+
+
+def finish_cache(folder: Path, content: Mapping[str, object]) -> None:
+    """Write what the rows of `write_rows` are; only then is it a cache."""
+    write_json(folder / CONTENT, dict(content))
     (folder / _DONE).unlink()
 
 
 def _mark(pixels: int, flags: int, written: list[int]) -> None:
-    """Note rows as done, once their pixels are on the disk for certain."""
+    """Note keys as done, once their pixels are on the disk for certain."""
     os.fsync(pixels)
-    for row in written:
-        os.pwrite(flags, b"\1", row)
+    for number in written:
+        os.pwrite(flags, b"\1", number)
     written.clear()
 
 

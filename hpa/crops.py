@@ -6,7 +6,7 @@ from typing import Annotated, Literal, NamedTuple, TypeAlias
 import numpy as np
 import pydantic
 
-from hpa.arrays import LabelMap, Pixels, UInt8, UInt16
+from hpa.arrays import Bool, LabelMap, Pixels, UInt8, UInt16
 from hpa.config import Config
 from hpa.images import resize
 from hpa.masks import cell_runs
@@ -51,18 +51,37 @@ class FixedScale(Config):
 Scale: TypeAlias = Annotated[CellScale | FixedScale, pydantic.Field(discriminator="kind")]
 
 
-class CropConfig(Config):
-    """How cells are cut out.
+class CropShape(Config):
+    """Which squares are cut out around a cell.
 
     Attributes:
         scales: one square per scale, stacked as channels. `TWO_SCALES` is the form with 8 channels.
         size: side of the crops, pixels.
-        neighbours: `kept`, or `masked`: pixels outside the cell are 0.
     """
 
     scales: tuple[Scale, ...] = pydantic.Field(default=(CellScale(),), min_length=1)
     size: int = pydantic.Field(default=128, ge=1, le=4096)
-    neighbours: Literal["kept", "masked"] = "masked"
+
+    @property
+    def needs_nuclei(self) -> bool:
+        """Whether a square is centred on the nucleus."""
+        return any(scale.kind == "fixed" and scale.centre == "nucleus" for scale in self.scales)
+
+    @property
+    def needs_pixel_size(self) -> bool:
+        """Whether the side of a square is in µm."""
+        return any(scale.kind == "fixed" and scale.unit == "um" for scale in self.scales)
+
+
+class CropConfig(CropShape):
+    """How cells are cut out.
+
+    Attributes:
+        neighbours: `kept`; `masked`: pixels outside the cell are 0; or `separate`: kept, and after the channels of each
+            scale comes a mask, 255 in the cell and 0 elsewhere.
+    """
+
+    neighbours: Literal["kept", "masked", "separate"] = "masked"
 
 
 TWO_SCALES: tuple[Scale, ...] = (FixedScale(centre="nucleus"), CellScale())
@@ -98,7 +117,7 @@ def crop_cell(
         pixel_size: µm of one pixel.
 
     Returns:
-        (scales × channels, size, size); 0 beyond the image.
+        (scales × channels, size, size), with separate masks (scales × (channels + 1), size, size); 0 beyond the image.
 
     Raises:
         ValueError: image and map differ in size, the box is no box, or a scale in µm without a pixel size.
@@ -108,9 +127,14 @@ def crop_cell(
     for scale in config.scales:
         square = place_square(box, scale, nucleus_box, pixel_size)
         part = _cut(pixels, square)
-        if config.neighbours == "masked":
-            part = part * (_cut(cell_map[None], square) == cell_id)
-        parts.append(resize(part, config.size))
+        match config.neighbours:
+            case "kept":
+                parts += [resize(part, config.size)]
+            case "masked":
+                parts += [resize(part * _inside(cell_map, square, cell_id), config.size)]
+            case "separate":
+                mask = _resize_mask(_inside(cell_map, square, cell_id), config.size)
+                parts += [resize(part, config.size), mask]
     return np.concatenate(parts)
 
 
@@ -133,7 +157,7 @@ def crop_cells(
         pixel_size: µm of one pixel; needed where a scale is in µm.
 
     Returns:
-        (cells, scales × channels, size, size), in the order of `cell_ids`.
+        (cells, planes, size, size), in the order of `cell_ids`, each as `crop_cell` cuts it.
 
     Raises:
         ValueError: a cell is not in the map, something needed is missing, or sizes differ.
@@ -141,7 +165,7 @@ def crop_cells(
     _check_sizes(pixels, cell_map)
     boxes = _boxes(cell_map)
     nuclei: Mapping[int, Box] = {}
-    if any(scale.kind == "fixed" and scale.centre == "nucleus" for scale in config.scales):
+    if config.needs_nuclei:
         if nucleus_map is None:
             raise ValueError("crops centred on the nucleus need the label map of the nuclei, but got none")
         _check_sizes(pixels, nucleus_map)
@@ -150,7 +174,8 @@ def crop_cells(
     missing = [cell_id for cell_id in wanted if cell_id not in boxes]
     if missing:
         raise ValueError(f"expected cells of the label map, but it has no {missing[:5]}")
-    crops = np.empty((len(wanted), len(config.scales) * len(pixels), config.size, config.size), np.uint8)
+    planes = len(pixels) + (config.neighbours == "separate")
+    crops = np.empty((len(wanted), len(config.scales) * planes, config.size, config.size), np.uint8)
     for row, cell_id in enumerate(wanted):
         crops[row] = crop_cell(pixels, cell_map, cell_id, config, boxes[cell_id], nuclei.get(cell_id), pixel_size)
     return crops
@@ -190,6 +215,16 @@ def _boxes(label_map: LabelMap) -> dict[int, Box]:
         cell_id: (left, top, right, bottom)
         for cell_id, (left, top, right, bottom) in zip(runs.cell_ids.tolist(), runs.boxes.tolist(), strict=True)
     }
+
+
+def _inside(label_map: _Map, square: Square, cell_id: int) -> Bool[np.ndarray, "1 side side"]:
+    return np.asarray(_cut(label_map[None], square) == cell_id)
+
+
+def _resize_mask(inside: Bool[np.ndarray, "1 side side"], size: int) -> UInt8[np.ndarray, "1 size size"]:
+    """A mask of another size: what is at least half in the cell, or of a cell too small for that what is most."""
+    shares = resize(inside.astype(np.uint8) * 255, size)
+    return np.where(shares >= np.clip(shares.max(), 1, 128), 255, 0).astype(np.uint8)
 
 
 def _cut(planes: np.ndarray, square: Square) -> np.ndarray:

@@ -12,7 +12,8 @@ REPOSITORY = Path(__file__).parents[1]
 STAGES = (
     *("simulate", "index", "fold", "cache", "describe", "train_image_level", "predict", "train_segmentation"),
     *("segment_cells", "convert_hpacellseg", "build_submission", "check_submission", "score_submission", "write_truth"),
-    "time_budget",
+    *("time_budget", "run_pipeline", "train_bags", "train_cell_level", "cache_cells", "score_cells", "predict_cells"),
+    *("make_pseudo_labels", "true_labels", "fuse"),
 )
 
 
@@ -101,6 +102,8 @@ def test_every_configuration_loads_and_says_its_command(path):
     from hpa.stages.build_submission import BuildSubmissionConfig
     from hpa.stages.cells_config import SegmentCellsConfig
     from hpa.stages.dataset_config import DatasetConfig
+    from hpa.stages.fuse import FuseConfig
+    from hpa.stages.pipeline_config import PipelineConfig
     from hpa.stages.segmentation_config import TrainSegmentationConfig
     from hpa.stages.time_budget import TimeBudgetConfig
     from hpa.stages.train_image_level import TrainImageLevelConfig
@@ -112,6 +115,8 @@ def test_every_configuration_loads_and_says_its_command(path):
         "cells": SegmentCellsConfig,
         "submission": BuildSubmissionConfig,
         "time_budget": TimeBudgetConfig,
+        "pipeline": PipelineConfig,
+        "fusion": FuseConfig,
     }[path.parent.name]
     load_config(model, path)
     head = path.read_text().split("\nout:")[0].split("\nname:")[0]
@@ -120,7 +125,10 @@ def test_every_configuration_loads_and_says_its_command(path):
 
 
 def test_the_demo_configuration_is_what_happens_without_one():
+    from hpa.stages.pipeline_config import PipelineConfig
     from hpa.stages.train_image_level import TrainImageLevelConfig
+
+    assert load_config(PipelineConfig, REPOSITORY / "configs" / "pipeline" / "demo.yaml") == PipelineConfig()
 
     written = load_config(TrainImageLevelConfig, REPOSITORY / "configs" / "image_level" / "demo.yaml")
     assert written == TrainImageLevelConfig()

@@ -65,6 +65,39 @@ def test_neighbours_are_masked():
     np.testing.assert_array_equal(crop, PIXELS[:, 5:25, 17:37] * cell)
 
 
+def test_masks_beside_kept_neighbours():
+    separate = config(20, fixed(20.0), CellScale(margin=0), neighbours="separate")
+    (crop,) = crop_cells(PIXELS, CELLS, separate, [7])
+    assert crop.shape == (10, 20, 20)
+    cell = padded(CELLS[None], 17, 5, 20)[0] == 7
+    (kept,) = crop_cells(PIXELS, CELLS, config(20, fixed(20.0), CellScale(margin=0)), [7])
+    np.testing.assert_array_equal(crop[[0, 1, 2, 3, 5, 6, 7, 8]], kept)
+    for mask in crop[[4, 9]]:
+        np.testing.assert_array_equal(mask, np.where(cell, 255, 0))  # both squares are the same
+
+
+@pytest.mark.parametrize("size", [6, 31, 64])
+def test_masks_of_another_size_hold_what_is_half_in_the_cell(size):
+    (crop,) = crop_cells(PIXELS, CELLS, config(size, fixed(36.0), neighbours="separate"), [7])
+    assert set(np.unique(crop[4])) == {0, 255}
+    assert (crop[4] == 255).mean() == pytest.approx(20 * 14 / 36**2, rel=0.35 if size == 6 else 0.1)
+    (masked,) = crop_cells(PIXELS, CELLS, config(size, fixed(36.0), neighbours="masked"), [7])
+    inside = crop[4] == 255
+    assert (masked[:, inside] > 0).all()
+
+
+def test_the_mask_of_a_tiny_cell_is_not_empty():
+    labels = np.zeros_like(CELLS)
+    labels[20, 30] = 4
+    (crop,) = crop_cells(PIXELS, labels, config(5, fixed(40.0), neighbours="separate"))
+    assert (crop[4] == 255).sum() == 1
+    away = np.zeros_like(CELLS)
+    away[:2, :2] = 4
+    away[38:, 58:] = 4  # the square around the middle shows neither end of the cell
+    (crop,) = crop_cells(PIXELS, away, config(5, fixed(4.0), neighbours="separate"))
+    assert (crop[4] == 0).all()
+
+
 def test_around_the_nucleus():
     crops = crop_cells(PIXELS, CELLS, config(8, fixed(8.0, "nucleus")), [3, 7, 9], NUCLEI)
     np.testing.assert_array_equal(crops[0], PIXELS[:, 18:26, 10:18])
@@ -143,6 +176,14 @@ def test_what_does_not_fit_is_refused():
         crop_cell(PIXELS, CELLS, 3, CropConfig(), (5, 5, 5, 9))
     with pytest.raises(ValueError, match="nucleus's box"):
         crop_cell(PIXELS, CELLS, 3, CropConfig(), (5, 5, 6, 9), (-1, 0, 3, 3))
+
+
+def test_what_the_scales_need():
+    assert not CropConfig().needs_nuclei
+    assert not CropConfig().needs_pixel_size
+    assert CropConfig(scales=TWO_SCALES).needs_nuclei
+    assert CropConfig(scales=TWO_SCALES).needs_pixel_size
+    assert not config(8, fixed(3.0, "nucleus")).needs_pixel_size
 
 
 def test_configuration():

@@ -107,6 +107,17 @@ def build_augmentation(config: AugmentationConfig) -> Augmentation:
     return Augmentation([transform for transform in chain if transform.p > 0])
 
 
+def build_movement(config: AugmentationConfig) -> Augmentation:
+    """The part of the chain that moves pixels, for the label map of an image that `build_augmentation`'s chain changes.
+
+    Given a generator in the same state, it moves each number to where the chain moves the pixel; numbers are never
+    mixed. That holds because `Warp` comes first in both, and draws the same.
+    """
+    return Augmentation(
+        [Warp(config.dihedral, config.warp, config.rotation, config.scale, config.crop, cv2.INTER_NEAREST)]
+    )
+
+
 class Warp(A.ImageOnlyTransform):  # type: ignore[misc] # albumentations has no types
     """Flips and quarter turns, rotation, scale and crop, in one interpolation (three would blur, and take longer)."""
 
@@ -117,6 +128,7 @@ class Warp(A.ImageOnlyTransform):  # type: ignore[misc] # albumentations has no 
         rotation: float,
         scale: tuple[float, float],
         crop: float,
+        interpolation: int = cv2.INTER_LINEAR,
     ) -> None:
         super().__init__(p=1.0)
         self.symmetries = {"all": 8, "horizontal": 2, "none": 1}[dihedral]
@@ -124,6 +136,7 @@ class Warp(A.ImageOnlyTransform):  # type: ignore[misc] # albumentations has no 
         self.rotation = rotation
         self.scale = scale
         self.crop = crop
+        self.interpolation = interpolation
 
     def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
         """Draw the symmetry and the matrix."""
@@ -154,7 +167,7 @@ class Warp(A.ImageOnlyTransform):  # type: ignore[misc] # albumentations has no 
             if matrix is None:
                 target[...] = plane
             else:
-                cv2.warpAffine(plane, matrix, (width, height), target, cv2.INTER_LINEAR, cv2.BORDER_REFLECT_101)
+                cv2.warpAffine(plane, matrix, (width, height), target, self.interpolation, cv2.BORDER_REFLECT_101)
         return result
 
 

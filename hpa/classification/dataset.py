@@ -4,7 +4,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from hpa.arrays import Float32, Integer, PixelBatch, Targets
+from hpa.arrays import Float32, Integer, PixelBatch, Pixels, Targets
 from hpa.classification.augmentation import Augmentation
 from hpa.images import resize
 
@@ -79,7 +79,7 @@ class ImageDataset:
             (classes,); `weights` float32.
         """
         image = int(index) % len(self)
-        pixels = np.asarray(self.source.pixels[self.rows[image]])
+        pixels = self.read(image, int(index), epoch)
         if self.size is not None and pixels.shape[1:] != (self.size, self.size):
             pixels = resize(pixels, self.size)
         if self.augmentation is None:
@@ -87,8 +87,15 @@ class ImageDataset:
         else:
             generator = np.random.default_rng([self.seed, epoch, int(index), AUGMENTATION_STREAM])
             pixels = self.augmentation(pixels, generator)
-        sample: dict[str, Any] = {"images": pixels, "index": image}
-        if self.targets is not None:
-            sample["targets"] = self.targets[image]
-            sample["weights"] = np.float32(1) if self.weights is None else self.weights[image]
-        return sample
+        return {"images": pixels, "index": image} | self.labels(image)
+
+    def read(self, image: int, index: int, epoch: int) -> Pixels:
+        """An image of the dataset before it is resized and augmented; `index` and `epoch` as in `sample`."""
+        return np.asarray(self.source.pixels[self.rows[image]])
+
+    def labels(self, image: int) -> dict[str, Any]:
+        """What is known of an image: `targets` and `weights`, or nothing."""
+        if self.targets is None:
+            return {}
+        weight = np.float32(1) if self.weights is None else self.weights[image]
+        return {"targets": self.targets[image], "weights": weight}

@@ -20,6 +20,7 @@ from hpa.backbones import (
     normalization,
     take_classifier,
 )
+from hpa.classification.activation import Layout, LogitsAndActivation, Maps, activation_maps, find_layout
 from hpa.classification.pooling import use_generalized_mean
 from hpa.config import Config
 from hpa.labels import ClassList
@@ -96,6 +97,7 @@ class ImageClassifier(nn.Module):
         self.fixed_size = fixed_size
         self.embedding_size = head.in_features
         self.initialisation = initialisation
+        self._layout: Layout | None = None
         if config.freeze == "backbone":
             self.backbone.requires_grad_(False)
         elif config.freeze == "batch_norm":
@@ -140,9 +142,26 @@ class ImageClassifier(nn.Module):
         logits: torch.Tensor = self.head(self.dropout(embeddings))
         return logits
 
-    def forward(self, images: Images) -> LogitTensor:
-        """One logit per image and class."""
-        return self.logits(self.embeddings(images))
+    def activation(self, features: torch.Tensor) -> Maps:
+        """Class activation maps of what `forward_features` gave: mean of a map + the head's bias = logit, undropped.
+
+        Raises:
+            ValueError: the backbone does not average a feature map just before the head; see `find_layout`.
+        """
+        if self._layout is None:
+            self._layout = find_layout(self.backbone, self.embedding_size, self.config.name)
+        return activation_maps(self.backbone, self.head, features, self._layout)
+
+    def forward(self, images: Images, with_activation: bool = False) -> LogitTensor | LogitsAndActivation:
+        """One logit per image and class; on demand with the class activation maps of the same pass.
+
+        Raises:
+            ValueError: maps are wanted, and the backbone has none; see `activation`.
+        """
+        if not with_activation:
+            return self.logits(self.embeddings(images))
+        features = self.forward_features(images)
+        return LogitsAndActivation(self.logits(self.pool(features)), self.activation(features))
 
     def probabilities(self, logits: LogitTensor) -> LogitTensor:
         """Probabilities in [0, 1], float32: one per class, or summing to one where an image has one class."""

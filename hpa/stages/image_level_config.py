@@ -9,6 +9,7 @@ from hpa.backbones import PipWeights
 from hpa.classification import (
     AugmentationConfig,
     AutomaticLoss,
+    ConsistencyConfig,
     LossConfig,
     MixingConfig,
     ModelConfig,
@@ -32,6 +33,8 @@ class TrainImageLevelConfig(Config):
         sampler: which images an epoch reads.
         augmentation: how training images are varied.
         mixing: mixup and cutmix.
+        consistency: training on images whose cells are shown in part as well, for class activation maps that tell
+            cells apart (`score_cells`); None is off.
         loop: optimiser, epochs, batch size, precision.
         folds: which folds are held out, one training each; `all` for a full set of out-of-fold predictions.
         tta: views of an image that a prediction averages: 1, 2, 4 or 8 of the dihedral group.
@@ -48,6 +51,7 @@ class TrainImageLevelConfig(Config):
     sampler: Sampler = PlainSampler()
     augmentation: AugmentationConfig = AugmentationConfig()
     mixing: MixingConfig = MixingConfig()
+    consistency: ConsistencyConfig | None = None
     loop: LoopConfig = LoopConfig(
         epochs=9, batch_size=32, learning_rate=2e-3, monitor="macro_ap", ema_decay=0.99, channels_last=True
     )
@@ -62,6 +66,12 @@ class TrainImageLevelConfig(Config):
             raise ValueError(f"folds: expected numbers from 0 to {self.data.fold.folds - 1}, but got {wrong}")
         return self
 
+    @pydantic.model_validator(mode="after")
+    def _unmixed(self) -> "TrainImageLevelConfig":
+        if self.consistency is not None and (self.mixing.mixup or self.mixing.cutmix):
+            raise ValueError("consistency: cells of mixed images have no label map; set mixing.mixup=0 mixing.cutmix=0")
+        return self
+
     @property
     def chosen_folds(self) -> tuple[int, ...]:
         """Numbers of the folds to hold out, each once, in order."""
@@ -69,7 +79,11 @@ class TrainImageLevelConfig(Config):
 
     def content(self) -> dict[str, object]:
         """The sections that decide the run's content, for its record."""
-        return {
+        sections: dict[str, object] = {
             name: getattr(self, name)
             for name in ("model", "loss", "sampler", "augmentation", "mixing", "loop", "folds", "tta")
         }
+        if self.consistency is not None:
+            # Which label maps they are is told by their fingerprint, not by where they stand.
+            sections["consistency"] = self.consistency.model_dump(mode="json", exclude={"cells"})
+        return sections

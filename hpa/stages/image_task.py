@@ -10,7 +10,10 @@ from torch.utils.data import default_collate
 
 from hpa.arrays import EmbeddingArray, Int64, Integer, Probabilities
 from hpa.classification import ImageClassifier, ImageDataset, build_augmentation, build_loss, mix, order, predict_batch
+from hpa.classification.augmentation import build_movement
+from hpa.classification.consistency import ConsistencyConfig, consistency_loss, draw_groups, take_parts
 from hpa.evaluation import average_precision
+from hpa.stages.cell_codes import open_codes
 from hpa.stages.dataset import Dataset
 from hpa.stages.image_level_config import TrainImageLevelConfig
 from hpa.training import Batch, MachineConfig, Sample, Step, infer
@@ -44,14 +47,26 @@ class ImageTask:
             seed=config.loop.seed,
         )
         self.validation = ImageDataset(data.cache, validation_rows, self._held_out)
+        self._cells: ImageDataset | None = None
+        if config.consistency is not None:
+            # The same seed and indices give the same movements as the images have.
+            self._cells = ImageDataset(
+                open_codes(config.consistency.cells, config.data),
+                training_rows,
+                augmentation=build_movement(config.augmentation),
+                seed=config.loop.seed,
+            )
 
     def order(self, epoch: int) -> Integer[np.ndarray, " samples"]:
         """Numbers of the training images that an epoch reads."""
         return order(self._config.sampler, self._targets, self._config.loop.seed, epoch)
 
     def sample(self, index: int, epoch: int) -> Sample:
-        """One augmented training image with its labels."""
-        return self.training.sample(index, epoch)
+        """One augmented training image with its labels, and its label map where consistency needs it."""
+        sample = self.training.sample(index, epoch)
+        if self._cells is not None:
+            sample["cells"] = self._cells.sample(index, epoch)["images"][0]
+        return sample
 
     def collate(self, samples: Sequence[Sample]) -> Batch:
         """Stack samples."""
@@ -59,11 +74,35 @@ class ImageTask:
         return batch
 
     def loss(self, model: nn.Module, batch: Batch, step: Step) -> torch.Tensor:
-        """The mean loss of a batch, mixed as the configuration says."""
+        """The mean loss of a batch, mixed as the configuration says, or with what consistency adds."""
+        if self._config.consistency is not None:
+            return self._consistent_loss(model, batch, step, self._config.consistency)
         images, targets, weights = mix(
             self._config.mixing, batch["images"], batch["targets"], batch.get("weights"), step.generator
         )
         return self._loss(model(_in_format(images, self._config)), targets, weights)
+
+    def _consistent_loss(self, model: nn.Module, batch: Batch, step: Step, config: ConsistencyConfig) -> torch.Tensor:
+        images, targets, weights, codes = batch["images"], batch["targets"], batch.get("weights"), batch["cells"]
+        count = len(images)
+        assignment = draw_groups(codes, config.groups, step.generator)
+        parts = take_parts(images, codes, assignment, config.groups)
+        # One call for all, as several processes need it; batch norms then see in training what they average for later.
+        everything = _in_format(torch.cat([images, parts.images]), self._config)
+        logits, maps = model(everything, with_activation=True)
+        bias = _classifier(model).head.bias
+        more = consistency_loss(
+            self._loss,
+            maps[:count],
+            maps[count:].unflatten(0, (config.groups, count)),
+            parts.masks,
+            0.0 if bias is None else bias,
+            targets,
+            weights,
+            config,
+            progress=(step.epoch + step.step / step.steps) / step.epochs,
+        )
+        return self._loss(logits[:count], targets, weights) + more
 
     def validate(self, model: nn.Module, accelerator: Accelerator) -> Mapping[str, float]:
         """Macro average precision and loss on the images held out."""

@@ -10,11 +10,12 @@ import yaml
 from accelerate import Accelerator
 
 from hpa.arrays import EmbeddingArray
-from hpa.artifacts import is_finished, make_record, write_json, write_text
+from hpa.artifacts import is_finished, make_record, read_record, write_json, write_text
 from hpa.classification import build_model
 from hpa.progress import say
-from hpa.stages import run_page
+from hpa.stages import run_page, segment_cells
 from hpa.stages.building import build_together
+from hpa.stages.cell_codes import make_codes
 from hpa.stages.dataset import Dataset, open_dataset, prepare
 from hpa.stages.image_level_config import TrainImageLevelConfig
 from hpa.stages.image_task import ImageTask, predict_images
@@ -46,11 +47,16 @@ def run(config: TrainImageLevelConfig) -> Path:
     accelerator = make_accelerator(config.loop.precision)
     if accelerator.is_main_process:
         prepare(config.data)
+        if config.consistency is not None:
+            make_codes(config.consistency.cells, config.data)
     accelerator.wait_for_everyone()
     data = open_dataset(config.data)
     if data.targets is None:
         raise ValueError(f"{config.data.out}: the images have no labels to learn from; give a source with labels")
-    record = make_record(STAGE, config.content(), data.fingerprints)
+    inputs = data.fingerprints
+    if config.consistency is not None:
+        inputs = inputs | {"cells": read_record(config.consistency.cells, segment_cells.STAGE).fingerprint}
+    record = make_record(STAGE, config.content(), inputs)
     if is_finished(config.out, record):
         say(f"{config.out} stands already, made from the same configuration")
         return config.out

@@ -50,14 +50,17 @@ def run(config: WriteTruthConfig) -> Path:
     for image_id in tracked(groups, "sizes of label maps", len(groups)):
         height, width = _read(config, image_id).shape
         sizes.append(ImageSize(image_id, height, width))
-    config.out.unlink(missing_ok=True)
+    unfinished = config.out.with_name(f".{config.out.name}.partial")
+    for leftover in config.out.parent.glob(f"{unfinished.name}*"):  # of a call that was killed, perhaps another one
+        leftover.unlink()
     objects = 0
-    with SubmissionWriter(config.out, sizes) as writer:
+    with SubmissionWriter(unfinished, sizes) as writer:
         for image_id in tracked(writer.remaining, "true masks", len(groups)):
             detections = list(_objects(_read(config, image_id), groups[image_id], has_cells, image_id))
             writer.add(image_id, detections)
             objects += len(detections)
     writer.remove_rows()
+    unfinished.replace(config.out)
     say(f"{config.out}: {objects} objects in {len(sizes)} images")
     return config.out
 

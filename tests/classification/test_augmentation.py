@@ -10,7 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpa.classification import augmentation
-from hpa.classification.augmentation import AugmentationConfig, build_augmentation, normal_numbers, warp_matrix
+from hpa.classification.augmentation import (
+    AugmentationConfig,
+    build_augmentation,
+    build_movement,
+    normal_numbers,
+    warp_matrix,
+)
 from hpa.config import ConfigError, validate
 
 OFF = {"dihedral": "none", "warp": 0, "intensity": 0, "blur": 0, "noise": 0, "cutout": 0, "downscale": 0}
@@ -207,3 +213,28 @@ def test_importing_does_not_ask_the_network():
     command = [sys.executable, "-c", program, augmentation.__file__]
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert (result.stdout, result.stderr) == ("", "")
+
+
+@pytest.mark.parametrize("settings", [ALL, OFF, {}, {"dihedral": "horizontal", "warp": 0.5, "crop": 0.5}])
+def test_label_maps_are_moved_by_what_moves_the_image(settings, monkeypatch):
+    config = validate(AugmentationConfig, settings)
+    drawn = []
+    draw = augmentation.Warp.get_params_dependent_on_data
+
+    def recorded(self, params, data):
+        drawn.append(draw(self, params, data))
+        return drawn[-1]
+
+    monkeypatch.setattr(augmentation.Warp, "get_params_dependent_on_data", recorded)
+    numbers = np.kron(np.arange(1, 17).reshape(4, 4), np.ones((16, 16))).astype(np.uint8)[None]
+    moves = 0
+    for seed in range(20):
+        build_augmentation(config)(cells(seed=seed), generator(seed))
+        moved = build_movement(config)(numbers, generator(seed))
+        of_image, of_map = drawn[-2:]
+        assert of_image["symmetry"] == of_map["symmetry"]
+        assert np.array_equal(of_image["matrix"], of_map["matrix"])
+        assert moved.shape == numbers.shape
+        assert set(np.unique(moved)) <= set(range(1, 17))  # never a mixture, and nothing comes in from outside
+        moves += not np.array_equal(moved, numbers)
+    assert moves == 0 if settings is OFF else moves > 5
