@@ -95,6 +95,8 @@ def _write(drawn: np.ndarray, text: str, middle: tuple[int, int]) -> None:
         # OpenCV's fonts have ASCII only; anything else would be drawn as question marks.
         line = line.encode("ascii", "replace").decode()
         (width, height), _ = cv2.getTextSize(line, font, size, 1)
-        at = (middle[1] - width // 2, middle[0] + round((number - (len(lines) - 1) / 2) * (height + 5)) + height // 2)
+        # Of cells at the picture's edge the text moves inwards, as far as it fits.
+        left = max(0, min(middle[1] - width // 2, drawn.shape[1] - width))
+        at = (left, middle[0] + round((number - (len(lines) - 1) / 2) * (height + 5)) + height // 2)
         cv2.putText(drawn, line, at, font, size, (0, 0, 0), 3, cv2.LINE_AA)
         cv2.putText(drawn, line, at, font, size, (255, 255, 255), 1, cv2.LINE_AA)

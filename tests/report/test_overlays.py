@@ -46,6 +46,16 @@ def test_texts_stand_in_the_middle_of_their_cells():
     assert np.abs(changed.mean(axis=0) - [19.5, 17]).max() < 5
 
 
+def test_texts_of_cells_at_the_edge_stay_inside():
+    cells = np.zeros((60, 200), np.uint16)
+    cells[20:40, :4], cells[20:40, 196:] = 1, 2
+    drawn = draw_cells(np.zeros((60, 200, 3), np.uint8), cells, texts={1: "Cytosol", 2: "Cytosol"})
+    half = drawn.shape[1] // 2
+    left, right = ((part > 200).all(axis=2).sum() for part in (drawn[:, 4:half], drawn[:, half:-4]))
+    assert left > 50
+    assert right > 50  # as much of the word is seen on either side
+
+
 def test_a_text_for_a_cell_that_is_not_there_is_left_out():
     picture, cells, _ = squares()
     assert (draw_cells(picture, cells, texts={5: "x", 999: "y"}) == draw_cells(picture, cells)).all()
