@@ -16,12 +16,11 @@ from hpa.classification import (
     Sampler,
 )
 from hpa.classification.cell_dataset import MaskingConfig
-from hpa.config import Config
-from hpa.stages.dataset_config import DatasetConfig
+from hpa.stages.folded_training import FoldedTrainingConfig
 from hpa.training import LoopConfig, MachineConfig
 
 
-class TrainBagsConfig(Config):
+class TrainBagsConfig(FoldedTrainingConfig):
     """Multiple-instance training: the labels of images, learned from bags of their cells.
 
     Attributes:
@@ -42,7 +41,6 @@ class TrainBagsConfig(Config):
     """
 
     out: Path = Path("runs/bags")
-    data: DatasetConfig = DatasetConfig()
     cells_cache: Path = Path("work/demo/cache_cells")
     model: BagModelConfig = BagModelConfig(backbone=ModelConfig(pretrained=PipWeights()))
     cells_per_bag: Annotated[int, pydantic.Field(ge=1, le=256)] = 12
@@ -53,21 +51,8 @@ class TrainBagsConfig(Config):
     loop: LoopConfig = LoopConfig(
         epochs=10, batch_size=8, learning_rate=1e-3, monitor="macro_ap", ema_decay=0.99, channels_last=True
     )
-    folds: Literal["all"] | Annotated[tuple[int, ...], pydantic.Field(min_length=1)] = "all"
     tta: Literal[1, 2, 4, 8] = 4
     machine: MachineConfig = MachineConfig()
-
-    @pydantic.model_validator(mode="after")
-    def _folds_exist(self) -> "TrainBagsConfig":
-        wrong = [fold for fold in self.chosen_folds if not 0 <= fold < self.data.fold.folds]
-        if wrong:
-            raise ValueError(f"folds: expected numbers from 0 to {self.data.fold.folds - 1}, but got {wrong}")
-        return self
-
-    @property
-    def chosen_folds(self) -> tuple[int, ...]:
-        """Numbers of the folds to hold out, each once, in order."""
-        return tuple(range(self.data.fold.folds)) if self.folds == "all" else tuple(sorted(set(self.folds)))
 
     def content(self) -> dict[str, object]:
         """The sections that decide the run's content, for its record."""

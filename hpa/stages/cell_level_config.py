@@ -1,9 +1,7 @@
 """The configuration of training on cells."""
 
 from pathlib import Path
-from typing import Annotated, Literal
-
-import pydantic
+from typing import Literal
 
 from hpa.backbones import PipWeights
 from hpa.classification import (
@@ -16,15 +14,14 @@ from hpa.classification import (
     Sampler,
 )
 from hpa.classification.cell_dataset import MaskingConfig
-from hpa.config import Config
-from hpa.stages.dataset_config import DatasetConfig
+from hpa.stages.folded_training import FoldedTrainingConfig
 from hpa.training import LoopConfig, MachineConfig
 
 CELL_LABELS = "cell_labels.parquet"
 CELL_SCORES = "cell_scores.parquet"
 
 
-class TrainCellLevelConfig(Config):
+class TrainCellLevelConfig(FoldedTrainingConfig):
     """Training on cells.
 
     Attributes:
@@ -49,7 +46,6 @@ class TrainCellLevelConfig(Config):
     """
 
     out: Path = Path("runs/cell_level")
-    data: DatasetConfig = DatasetConfig()
     cells_cache: Path = Path("work/demo/cache_cells")
     labels: Path = Path("work/demo/pseudo_labels") / CELL_LABELS
     init: Path | None = None
@@ -62,21 +58,8 @@ class TrainCellLevelConfig(Config):
     loop: LoopConfig = LoopConfig(
         epochs=6, batch_size=64, learning_rate=2e-3, monitor="macro_ap", ema_decay=0.99, channels_last=True
     )
-    folds: Literal["all"] | Annotated[tuple[int, ...], pydantic.Field(min_length=1)] = "all"
     tta: Literal[1, 2, 4, 8] = 4
     machine: MachineConfig = MachineConfig()
-
-    @pydantic.model_validator(mode="after")
-    def _folds_exist(self) -> "TrainCellLevelConfig":
-        wrong = [fold for fold in self.chosen_folds if not 0 <= fold < self.data.fold.folds]
-        if wrong:
-            raise ValueError(f"folds: expected numbers from 0 to {self.data.fold.folds - 1}, but got {wrong}")
-        return self
-
-    @property
-    def chosen_folds(self) -> tuple[int, ...]:
-        """Numbers of the folds to hold out, each once, in order."""
-        return tuple(range(self.data.fold.folds)) if self.folds == "all" else tuple(sorted(set(self.folds)))
 
     @property
     def labels_file(self) -> Path:

@@ -1,7 +1,7 @@
 """The configuration of image-level training; without any setting it is the demo on the simulated atlas."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import pydantic
 
@@ -16,13 +16,13 @@ from hpa.classification import (
     PlainSampler,
     Sampler,
 )
-from hpa.config import Config
 from hpa.simulation import SimulationConfig
 from hpa.stages.dataset_config import CacheSettings, DatasetConfig, SimulatedSource
+from hpa.stages.folded_training import FoldedTrainingConfig, Folds
 from hpa.training import LoopConfig, MachineConfig
 
 
-class TrainImageLevelConfig(Config):
+class TrainImageLevelConfig(FoldedTrainingConfig):
     """Image-level training.
 
     Attributes:
@@ -55,27 +55,15 @@ class TrainImageLevelConfig(Config):
     loop: LoopConfig = LoopConfig(
         epochs=9, batch_size=32, learning_rate=2e-3, monitor="macro_ap", ema_decay=0.99, channels_last=True
     )
-    folds: Literal["all"] | Annotated[tuple[int, ...], pydantic.Field(min_length=1)] = (0,)
+    folds: Folds = (0,)
     tta: Literal[1, 2, 4, 8] = 4
     machine: MachineConfig = MachineConfig()
-
-    @pydantic.model_validator(mode="after")
-    def _folds_exist(self) -> "TrainImageLevelConfig":
-        wrong = [fold for fold in self.chosen_folds if not 0 <= fold < self.data.fold.folds]
-        if wrong:
-            raise ValueError(f"folds: expected numbers from 0 to {self.data.fold.folds - 1}, but got {wrong}")
-        return self
 
     @pydantic.model_validator(mode="after")
     def _unmixed(self) -> "TrainImageLevelConfig":
         if self.consistency is not None and (self.mixing.mixup or self.mixing.cutmix):
             raise ValueError("consistency: cells of mixed images have no label map; set mixing.mixup=0 mixing.cutmix=0")
         return self
-
-    @property
-    def chosen_folds(self) -> tuple[int, ...]:
-        """Numbers of the folds to hold out, each once, in order."""
-        return tuple(range(self.data.fold.folds)) if self.folds == "all" else tuple(sorted(set(self.folds)))
 
     def content(self) -> dict[str, object]:
         """The sections that decide the run's content, for its record."""

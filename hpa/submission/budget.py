@@ -35,7 +35,7 @@ def plans(networks_per_run: Sequence[int], views: int, has_fast: bool) -> list[P
     """The configured work, then ways that drop more and more, the least costly in score first.
 
     Fast post-processing changes masks by a few percent of their area, test-time views gave the winners about .003,
-    ensembles more (DOMAIN of the field: reports of the 2021 competition), so they go in that order.
+    ensembles more (their reports on the 2021 competition), so they go in that order.
 
     >>> [plan.dropped for plan in plans([5], 2, has_fast=False)][:2]
     ['', 'views: 1 instead of 2']
