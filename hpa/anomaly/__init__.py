@@ -1,0 +1,1 @@
+"""Anomalies of images and cells: intensities, histograms, embeddings, labels; projections and decisions."""

@@ -1,0 +1,1 @@
+"""The commands, by subject: each loads its configuration and calls its stage."""
