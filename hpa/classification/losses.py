@@ -13,13 +13,20 @@ from pydantic import Field
 
 from hpa.arrays import Float, LogitTensor, Targets, TargetTensor
 from hpa.classification.class_weights import ClassWeights, EqualWeights, build_class_weights
+from hpa.classification.noise_losses import (
+    BootstrappingLoss,
+    GeneralizedCrossEntropyLoss,
+    Smoothing,
+    SymmetricCrossEntropyLoss,
+    bootstrapping_elements,
+    generalized_elements,
+    symmetric_elements,
+)
 from hpa.config import Config
 from hpa.labels import ClassList
 
 Elements: TypeAlias = Float[torch.Tensor, "batch classes"]
 """The part of a loss that each image and class has."""
-
-Smoothing = Annotated[float, Field(ge=0, lt=1)]
 
 
 class BinaryLoss(Config):
@@ -98,7 +105,15 @@ class AutomaticLoss(Config):
 
 
 LossConfig: TypeAlias = Annotated[
-    BinaryLoss | FocalLoss | AsymmetricLoss | CrossEntropyLoss | AutomaticLoss, pydantic.Field(discriminator="kind")
+    BinaryLoss
+    | FocalLoss
+    | AsymmetricLoss
+    | CrossEntropyLoss
+    | AutomaticLoss
+    | GeneralizedCrossEntropyLoss
+    | SymmetricCrossEntropyLoss
+    | BootstrappingLoss,
+    pydantic.Field(discriminator="kind"),
 ]
 
 
@@ -158,6 +173,7 @@ class Loss:
         targets: TargetTensor,
         weights: Float[torch.Tensor, " batch"] | None = None,
         reduction: Literal["mean", "none"] = "mean",
+        kept: Elements | None = None,
     ) -> Float[torch.Tensor, "..."]:
         """The loss, in float32 or wider.
 
@@ -167,6 +183,7 @@ class Loss:
             weights: how much each image counts; the mean divides by the number of images, not by their weights, so
                 that a batch split over processes keeps its loss.
             reduction: `mean` over the batch, or `none` for one (weighted) value per image.
+            kept: factor on each image's part per class, such as 0 for labels to leave out; None for 1.
         """
         assert logits.shape == targets.shape, "broadcasting would hide the mistake"
         logits = logits if logits.dtype == torch.float64 else logits.float()
@@ -175,6 +192,8 @@ class Loss:
             centre = 1 / targets.shape[1] if self.single_label else 0.5
             targets = targets * (1 - self.smoothing) + centre * self.smoothing
         elements = self.elements(logits, targets) * self.class_weights.to(logits)
+        if kept is not None:
+            elements = elements * kept.to(elements)
         per_image = elements.sum(dim=1) if self.single_label else elements.mean(dim=1)
         if weights is not None:
             per_image = per_image * weights.to(per_image)
@@ -195,9 +214,9 @@ def build_loss(config: LossConfig, targets: Targets, classes: ClassList) -> Loss
     if targets.shape[1] != len(classes):
         raise ValueError(f"expected targets with {len(classes)} columns, but got {targets.shape[1]}")
     weights = torch.from_numpy(np.asarray(build_class_weights(config.class_weights, targets), np.float32))
+    single = not classes.multi_label
     match config:
         case AutomaticLoss():
-            single = not classes.multi_label
             elements = cross_entropy_elements if single else binary_elements
             return Loss(elements, weights, config.smoothing, single)
         case BinaryLoss():
@@ -214,3 +233,14 @@ def build_loss(config: LossConfig, targets: Targets, classes: ClassList) -> Loss
                     "several; use bce, focal or asymmetric"
                 )
             return Loss(cross_entropy_elements, weights, config.smoothing, single_label=True)
+        case GeneralizedCrossEntropyLoss():
+            generalized = partial(generalized_elements, q=config.power(single), single_label=single)
+            return Loss(generalized, weights, config.smoothing, single)
+        case SymmetricCrossEntropyLoss(beta=beta, log_zero=low):
+            plain = config.plain(single)
+            symmetric = partial(symmetric_elements, alpha=plain, beta=beta, log_zero=low, single_label=single)
+            return Loss(symmetric, weights, config.smoothing, single)
+        case BootstrappingLoss(answer=answer):
+            is_hard = answer == "hard"
+            own = partial(bootstrapping_elements, given=config.share, is_hard=is_hard, single_label=single)
+            return Loss(own, weights, config.smoothing, single)

@@ -8,21 +8,32 @@ from accelerate import Accelerator
 from torch import nn
 from torch.utils.data import default_collate
 
-from hpa.arrays import EmbeddingArray, Int64, Integer, Probabilities
+from hpa.arrays import EmbeddingArray, Float64, Int64, Integer, Probabilities
 from hpa.classification import ImageClassifier, ImageDataset, build_augmentation, build_loss, mix, order, predict_batch
 from hpa.classification.augmentation import build_movement
 from hpa.classification.consistency import ConsistencyConfig, consistency_loss, draw_groups, take_parts
+from hpa.classification.margins import class_margins
+from hpa.classification.sample_memory import SampleMemory, taken
 from hpa.evaluation import average_precision
 from hpa.stages.cell_codes import open_codes
 from hpa.stages.dataset import Dataset
 from hpa.stages.image_level_config import TrainImageLevelConfig
+from hpa.stages.training_labels import TrainingLabels
 from hpa.training import Batch, MachineConfig, Sample, Step, infer
 
 
 class ImageTask:
     """Trains on some rows of a data set and validates on others.
 
+    Args:
+        config: how.
+        data: the images.
+        training_rows: those to learn from; of them, rows whose weight is 0 are left out.
+        validation_rows: those held out, measured by the data set's own labels.
+        labels: what to learn in the place of the data set's labels, and how much each image counts.
+
     Attributes:
+        rows: of the images to learn from.
         training: the images to learn from.
         validation: the images held out, neither augmented nor mixed.
     """
@@ -33,16 +44,20 @@ class ImageTask:
         data: Dataset,
         training_rows: Int64[np.ndarray, " training"],
         validation_rows: Int64[np.ndarray, " validation"],
+        labels: TrainingLabels | None = None,
     ) -> None:
         assert data.targets is not None
         self._config = config
-        self._targets = data.targets[training_rows]
+        self._multi_label = data.classes.multi_label
+        self.rows = training_rows if labels is None else labels.learned(training_rows)
+        self._targets = (data.targets if labels is None else labels.targets)[self.rows]
         self._held_out = data.targets[validation_rows]
         self._loss = build_loss(config.loss, self._targets, data.classes)
         self.training = ImageDataset(
             data.cache,
-            training_rows,
+            self.rows,
             self._targets,
+            None if labels is None else labels.weights[self.rows],
             augmentation=build_augmentation(config.augmentation),
             seed=config.loop.seed,
         )
@@ -52,10 +67,11 @@ class ImageTask:
             # The same seed and indices give the same movements as the images have.
             self._cells = ImageDataset(
                 open_codes(config.consistency.cells, config.data),
-                training_rows,
+                self.rows,
                 augmentation=build_movement(config.augmentation),
                 seed=config.loop.seed,
             )
+        self._margins = SampleMemory(len(self.rows), len(data.classes)) if config.margins else None
 
     def order(self, epoch: int) -> Integer[np.ndarray, " samples"]:
         """Numbers of the training images that an epoch reads."""
@@ -80,7 +96,23 @@ class ImageTask:
         images, targets, weights = mix(
             self._config.mixing, batch["images"], batch["targets"], batch.get("weights"), step.generator
         )
-        return self._loss(model(_in_format(images, self._config)), targets, weights)
+        return self._minimised(model(in_format(images, self._config)), targets, weights, batch["index"], step)
+
+    def _minimised(
+        self,
+        logits: torch.Tensor,
+        targets: torch.Tensor,
+        weights: torch.Tensor | None,
+        index: torch.Tensor,
+        step: Step,
+    ) -> torch.Tensor:
+        """The loss of whole images, whose logits are taken note of on the way."""
+        self._note_margins(logits, index, step)
+        return self._loss(logits, targets, weights)
+
+    def _note_margins(self, logits: torch.Tensor, index: torch.Tensor, step: Step) -> None:
+        if self._margins is not None and step.epoch >= self._config.margins_from:
+            self._margins.add(index, class_margins(logits, self._multi_label))
 
     def _consistent_loss(self, model: nn.Module, batch: Batch, step: Step, config: ConsistencyConfig) -> torch.Tensor:
         images, targets, weights, codes = batch["images"], batch["targets"], batch.get("weights"), batch["cells"]
@@ -88,7 +120,7 @@ class ImageTask:
         assignment = draw_groups(codes, config.groups, step.generator)
         parts = take_parts(images, codes, assignment, config.groups)
         # One call for all, as several processes need it; batch norms then see in training what they average for later.
-        everything = _in_format(torch.cat([images, parts.images]), self._config)
+        everything = in_format(torch.cat([images, parts.images]), self._config)
         logits, maps = model(everything, with_activation=True)
         bias = _classifier(model).head.bias
         more = consistency_loss(
@@ -102,13 +134,30 @@ class ImageTask:
             config,
             progress=(step.epoch + step.step / step.steps) / step.epochs,
         )
-        return self._loss(logits[:count], targets, weights) + more
+        return self._minimised(logits[:count], targets, weights, batch["index"], step) + more
+
+    def margins(self) -> tuple[Float64[np.ndarray, "items classes"], Int64[np.ndarray, " items"]] | None:
+        """Sums of the classes' margins and number of readings of each image learned from; None where not asked for."""
+        return None if self._margins is None else self._margins.sums()
+
+    def state(self, accelerator: Accelerator) -> dict[str, torch.Tensor]:
+        """What the training remembers of its images; nothing unless the configuration asks for it."""
+        return {} if self._margins is None else {"margins": self._margins.exchange(accelerator)}
+
+    def load_state(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Take up what `state` gave.
+
+        Raises:
+            ValueError: it is of other images or settings.
+        """
+        if self._margins is not None:
+            self._margins.restore(taken(state, "margins"))
 
     def validate(self, model: nn.Module, accelerator: Accelerator) -> Mapping[str, float]:
         """Macro average precision and loss on the images held out."""
         logits = infer(
             model,
-            lambda network, batch: {"logits": network(_in_format(batch["images"], self._config))},
+            lambda network, batch: {"logits": network(in_format(batch["images"], self._config))},
             self.validation.sample,
             np.arange(len(self._held_out)),
             accelerator,
@@ -144,7 +193,8 @@ def predict_images(
     return found["probabilities"], found["embeddings"]
 
 
-def _in_format(images: torch.Tensor, config: TrainImageLevelConfig) -> torch.Tensor:
+def in_format(images: torch.Tensor, config: TrainImageLevelConfig) -> torch.Tensor:
+    """A batch in the memory layout of the loop."""
     return images.contiguous(memory_format=torch.channels_last) if config.loop.channels_last else images
 
 

@@ -5,21 +5,23 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 import yaml
 from accelerate import Accelerator
 
 from hpa.arrays import EmbeddingArray
-from hpa.artifacts import is_finished, make_record, read_record, write_json, write_text
-from hpa.classification import build_model
+from hpa.artifacts import is_finished, make_record, read_record, write_text
+from hpa.classification.sample_history import TwoPhaseConfig
+from hpa.classification.selection import CoTeachingConfig
 from hpa.progress import say
-from hpa.stages import run_page, segment_cells
+from hpa.stages import run_margins, run_page, segment_cells, two_phase
 from hpa.stages.building import build_together
 from hpa.stages.cell_codes import make_codes
 from hpa.stages.dataset import Dataset, open_dataset, prepare
 from hpa.stages.image_level_config import TrainImageLevelConfig
-from hpa.stages.image_task import ImageTask, predict_images
-from hpa.stages.trained_run import CONTENT, RunContent
+from hpa.stages.image_task import predict_images
+from hpa.stages.noise_tasks import build_network, build_task, loop_settings
+from hpa.stages.trained_run import RunContent, write_content
+from hpa.stages.training_labels import TrainingLabels, decisions_fingerprint, open_decisions
 from hpa.tables import class_table, read_embeddings, read_table, write_embeddings, write_table
 from hpa.training import BEST, History, load_weights, make_accelerator, train
 
@@ -36,10 +38,12 @@ def run(config: TrainImageLevelConfig) -> Path:
 
     Returns:
         `config.out`: per fold `fold<k>/best.safetensors` and history; `out_of_fold.parquet` (image_id, fold, one
-        probability per class), `embeddings/` (the same rows), `metrics.json`, `per_class.csv`, `report.html`.
+        probability per class), `embeddings/` (the same rows), `metrics.json`, `per_class.csv`, `report.html`. Where
+        asked for, `margins.parquet` (see `run_margins.join_margins`) and of two-phase training `history.parquet` (see
+        `two_phase.corrected_labels`).
 
     Raises:
-        ArtifactError: another run stands in the folder.
+        ArtifactError: another run stands in the folder, or decisions are missing.
         ValueError: the data cannot be trained on.
         TrainingDiverged: the loss is not finite; the last good checkpoint is kept.
     """
@@ -56,6 +60,10 @@ def run(config: TrainImageLevelConfig) -> Path:
     inputs = data.fingerprints
     if config.consistency is not None:
         inputs = inputs | {"cells": read_record(config.consistency.cells, segment_cells.STAGE).fingerprint}
+    labels = None
+    if config.decisions is not None:
+        inputs = inputs | {"decisions": decisions_fingerprint(config.decisions)}
+        labels = open_decisions(config.decisions, data)
     record = make_record(STAGE, config.content(), inputs)
     if is_finished(config.out, record):
         say(f"{config.out} stands already, made from the same configuration")
@@ -66,8 +74,12 @@ def run(config: TrainImageLevelConfig) -> Path:
         earlier = sum(_seconds_trained(folder / f"fold{fold}") for fold in config.chosen_folds)
         initialisation = ""
         for fold in config.chosen_folds:
-            initialisation = _run_fold(config, data, fold, folder / f"fold{fold}", accelerator)
+            initialisation = _run_fold(config, data, labels, fold, folder / f"fold{fold}", accelerator)
         if accelerator.is_main_process:
+            if config.margins:
+                run_margins.join_margins(folder, data, config.chosen_folds)
+            if isinstance(config.noise, TwoPhaseConfig):
+                two_phase.join_histories(folder, config.chosen_folds)
             table, embeddings = _join_folds(folder, config.chosen_folds)
             write_table(folder / OUT_OF_FOLD, table)
             write_embeddings(folder / EMBEDDINGS, table[["image_id", "fold"]], embeddings)
@@ -94,28 +106,40 @@ def _write_description(folder: Path, config: TrainImageLevelConfig, data: Datase
         precision=config.loop.precision,
         tta=config.tta,
         model=config.model,
+        twins=isinstance(config.noise, CoTeachingConfig),
     )
-    write_json(folder / CONTENT, content.model_dump(mode="json"))
+    write_content(folder, content)
 
 
-def _run_fold(config: TrainImageLevelConfig, data: Dataset, fold: int, folder: Path, accelerator: Accelerator) -> str:
+def _run_fold(
+    config: TrainImageLevelConfig,
+    data: Dataset,
+    labels: TrainingLabels | None,
+    fold: int,
+    folder: Path,
+    accelerator: Accelerator,
+) -> str:
     """Train without one fold and predict it; returns where the first weights came from."""
     held_out = data.images["fold"].to_numpy() == fold
     training_rows, validation_rows = np.flatnonzero(~held_out), np.flatnonzero(held_out)
     for name, rows in (("to learn from", training_rows), ("to hold out", validation_rows)):
         if len(rows) == 0:
             raise ValueError(f"fold {fold} has no images {name}; the data set has too few images or groups")
-    torch.manual_seed(config.loop.seed)  # the head's first weights
-    model = build_model(config.model, len(data.channels), data.classes, data.cache.size)
+    learned = training_rows if labels is None else labels.learned(training_rows)
+    model = build_network(config, data)
     say(
-        f"fold {fold}: {len(training_rows)} images to learn from, {len(validation_rows)} held out; "
+        f"fold {fold}: {len(learned)} images to learn from, {len(validation_rows)} held out; "
         f"{config.model.name}, {model.initialisation}"
     )
     if (folder / OUT_OF_FOLD).exists():
         return model.initialisation
-    task = ImageTask(config, data, training_rows, validation_rows)
-    train(model, task, config.loop, folder, config.machine, accelerator)
+    if isinstance(config.noise, TwoPhaseConfig):
+        labels = two_phase.corrected_labels(config, data, training_rows, validation_rows, labels, folder, accelerator)
+    task = build_task(config, data, training_rows, validation_rows, labels)
+    train(model, task, loop_settings(config), folder, config.machine, accelerator)
     load_weights(folder / BEST, model)
+    if config.margins and accelerator.is_main_process:
+        run_margins.write_fold_margins(folder, data, task)
     probabilities, embeddings = predict_images(
         model,
         task.validation,
@@ -141,6 +165,5 @@ def _join_folds(folder: Path, folds: tuple[int, ...]) -> tuple[pd.DataFrame, Emb
 
 def _seconds_trained(folder: Path) -> float:
     """Seconds of the epochs that an earlier, interrupted call finished."""
-    if not (folder / "history.json").exists():
-        return 0.0
-    return sum(epoch.seconds for epoch in History.read(folder).epochs)
+    finished = [part for part in (folder / two_phase.FIRST, folder) if (part / "history.json").exists()]
+    return sum((epoch.seconds for part in finished for epoch in History.read(part).epochs), 0.0)

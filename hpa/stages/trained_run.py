@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pydantic
 
-from hpa.artifacts import read_json, read_record
+from hpa.artifacts import read_json, read_record, write_json
 from hpa.backbones import RandomWeights
 from hpa.classification import ImageClassifier, ModelConfig, build_model
+from hpa.classification.twin_model import build_twins
 from hpa.config import Config
 from hpa.images import Fit
 from hpa.labels import ClassList
@@ -31,6 +32,7 @@ class RunContent(Config):
         precision: of the training.
         tta: views averaged per prediction.
         model: the network.
+        twins: whether two of it were trained side by side, by co-teaching.
     """
 
     stage: str
@@ -43,6 +45,13 @@ class RunContent(Config):
     precision: Precision
     tta: int
     model: ModelConfig
+    twins: bool = False
+
+
+def write_content(folder: Path, content: RunContent) -> None:
+    """Write a run's description; `twins` only where there are any, as runs before them were described."""
+    exclude = None if content.twins else {"twins"}
+    write_json(folder / CONTENT, content.model_dump(mode="json", exclude=exclude))
 
 
 @dataclass(frozen=True)
@@ -66,7 +75,8 @@ class TrainedRun:
             CheckpointError: a checkpoint is missing or damaged.
         """
         for fold in self.content.folds:
-            model = build_model(
+            build = build_twins if self.content.twins else build_model
+            model = build(
                 self.content.model.model_copy(update={"pretrained": RandomWeights()}),
                 len(self.content.channels),
                 self.content.classes,

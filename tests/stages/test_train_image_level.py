@@ -145,6 +145,95 @@ def test_a_missing_run_names_the_command(tmp_path, capsys):
     assert "`hpa train_image_level` makes it" in capsys.readouterr().err
 
 
+def simulated(finished, tmp_path):
+    """Arguments that give the simulated images to `predict`, as new ones."""
+    data = ["data.source.kind=kaggle2021", f"data.source.folder={finished}/work/simulate/train"]
+    return [*data, f"data.out={tmp_path}/new", "data.workers.kind=none", "machine.loaders=0", "tta=2"]
+
+
+def train_in(finished, out, *more):
+    return run("train_image_level", *SMALL, f"data.out={finished}/work", f"out={out}", *more)
+
+
+def test_what_resists_noise_is_off_and_in_no_record_unless_it_is_asked_for(finished):
+    record = json.loads((finished / "run" / "record.json").read_text())
+    sections = ["augmentation", "folds", "loop", "loss", "mixing", "model", "sampler", "tta"]
+    assert sorted(record["config"]) == sections
+    assert sorted(record["inputs"]) == ["cache", "fold", "index"]
+    names = ("stage", "classes", "channels", "image_size", "fit", "folds", "batch_size", "precision", "tta", "model")
+    assert tuple(json.loads((finished / "run" / "run.json").read_text())) == names
+    assert not list((finished / "run").glob("**/margins.parquet"))
+    assert not list((finished / "run").glob("**/history.parquet"))
+
+
+def test_margins_are_told_and_change_nothing_else(finished, tmp_path):
+    assert train_in(finished, tmp_path / "run", "margins=true") == 0
+    for name in ("fold0/best.safetensors", "out_of_fold.parquet", "embeddings/values.npy"):
+        assert (tmp_path / "run" / name).read_bytes() == (finished / "run" / name).read_bytes(), name
+    table = read_table(tmp_path / "run" / "margins.parquet")
+    images = read_table(finished / "work" / "index" / "images.parquet")
+    assert table["image_id"].tolist() == images["image_id"].tolist()
+    assert table.shape == (32, 20)
+    assert np.isfinite(table.iloc[:, 1:].to_numpy()).all()  # all folds: every image is learned from in one
+    reads = pd.concat([read_table(tmp_path / "run" / f"fold{fold}" / "margins.parquet") for fold in (0, 1)])["reads"]
+    assert (reads == 2).all()
+    assert json.loads((tmp_path / "run" / "record.json").read_text())["config"]["margins"] == {"from": 0}
+
+
+def test_two_networks_that_taught_each_other_predict_as_one_run(finished, tmp_path):
+    assert train_in(finished, tmp_path / "run", "noise.kind=co_teaching", "folds=[0]") == 0
+    assert json.loads((tmp_path / "run" / "record.json").read_text())["config"]["noise"]["forget"] == 0.2
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["twins"] is True
+    arguments = simulated(finished, tmp_path)
+    assert run("predict", f"runs=[{tmp_path}/run]", *arguments, f"out={tmp_path}/found") == 0
+    known = read_table(tmp_path / "run" / "out_of_fold.parquet")
+    found = read_table(tmp_path / "found" / "probabilities.parquet").set_index("image_id").loc[known["image_id"]]
+    np.testing.assert_allclose(found.to_numpy(), known.iloc[:, 2:].to_numpy(), rtol=1e-4, atol=1e-6)
+
+
+def test_a_killed_two_phase_run_goes_on_and_ends_the_same(finished, tmp_path, monkeypatch):
+    more = ["noise.kind=two_phase", "folds=[0]", "margins=true", "loss.kind=generalized_cross_entropy"]
+    assert train_in(finished, tmp_path / "whole", *more) == 0
+    from hpa.stages import noise_tasks, train_image_level
+
+    for target in ("judge", "second"):
+        with monkeypatch.context() as patch:
+
+            def killed(*arguments):
+                raise OSError("killed")
+
+            if target == "judge":
+                patch.setattr(noise_tasks.HistoryTask, "history", killed)
+            else:
+                patch.setattr(train_image_level, "predict_images", killed)
+            assert train_in(finished, tmp_path / "broken", *more) == 1
+        assert not (tmp_path / "broken").exists()
+    assert train_in(finished, tmp_path / "broken", *more) == 0
+    for name in ("fold0/best.safetensors", "out_of_fold.parquet", "margins.parquet", "history.parquet"):
+        assert (tmp_path / "broken" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+    assert read_table(tmp_path / "whole" / "history.parquet")["category"].isin(["easy", "hard", "noisy"]).all()
+
+
+def test_decisions_that_keep_everything_change_nothing_and_others_are_another_run(finished, tmp_path, capsys):
+    labels = read_table(finished / "work" / "index" / "labels.parquet")
+    keep = labels.assign(action="keep", weight=np.float32(1), reason="")
+    keep.iloc[::-1].to_parquet(tmp_path / "decisions.parquet", index=False)
+    arguments = [f"decisions={tmp_path}/decisions.parquet", "folds=[0]"]
+    assert train_in(finished, tmp_path / "run", *arguments) == 0
+    for name in ("fold0/best.safetensors", "fold0/out_of_fold.parquet"):
+        assert (tmp_path / "run" / name).read_bytes() == (finished / "run" / name).read_bytes(), name
+    record = json.loads((tmp_path / "run" / "record.json").read_text())
+    assert sorted(record["inputs"]) == ["cache", "decisions", "fold", "index"]
+    keep.assign(weight=np.float32(0.5)).to_parquet(tmp_path / "decisions.parquet", index=False)
+    assert train_in(finished, tmp_path / "run", *arguments) == 1
+    assert "inputs.decisions" in capsys.readouterr().err
+
+
+def test_missing_decisions_name_the_command(finished, tmp_path, capsys):
+    assert train_in(finished, tmp_path / "run", f"decisions={tmp_path}/none") == 1
+    assert "`hpa denoise` makes it" in capsys.readouterr().err
+
+
 def test_a_loss_that_is_not_finite_stops_the_run(finished, tmp_path, capsys):
     arguments = [
         *SMALL,
@@ -168,6 +257,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(finished, tmp_path, capsys):
         ("loop.epoch=3", "loop.epoch: unknown key; did you mean 'epochs'?"),
         ("data.source.kind=kaggle", "data.source.kind: expected one of"),
         ("loss.kind=bcee", "did you mean 'bce'?"),
+        ("noise.kind=co_teachin", "did you mean 'co_teaching'?"),
     ],
 )
 def test_a_wrong_configuration_is_told_at_once(override, expected, tmp_path, capsys):
@@ -176,6 +266,21 @@ def test_a_wrong_configuration_is_told_at_once(override, expected, tmp_path, cap
     assert expected in error
     assert "Traceback" not in error
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (["noise.kind=early_learning", "mixing.mixup=0.2"], "noise: looks at single images"),
+        (["margins=true", "mixing.cutmix=0.2"], "set mixing.mixup=0 mixing.cutmix=0"),
+        (["noise.kind=co_teaching", "consistency.cells=cells"], "co_teaching trains on whole images alone"),
+        (["margins=true", "margins_from=2"], "margins_from: expected less than loop.epochs=2"),
+        (["noise.kind=two_phase", "noise.epochs=1"], "noise.from_epoch: expected less than the first training's"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_told_at_once(overrides, expected, tmp_path, capsys):
+    assert run("train_image_level", *SMALL, f"out={tmp_path}/run", f"data.out={tmp_path}/work", *overrides) == 2
+    assert expected in capsys.readouterr().err
 
 
 def test_images_without_labels_cannot_be_trained_on(finished, tmp_path, capsys):
