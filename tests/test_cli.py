@@ -14,6 +14,7 @@ STAGES = (
     *("segment_cells", "convert_hpacellseg", "build_submission", "check_submission", "score_submission", "write_truth"),
     *("time_budget", "run_pipeline", "train_bags", "train_cell_level", "cache_cells", "score_cells", "predict_cells"),
     *("make_pseudo_labels", "true_labels", "fuse"),
+    *("embed", "detect_anomalies", "project", "denoise"),
 )
 
 
@@ -102,6 +103,8 @@ def test_every_configuration_loads_and_says_its_command(path):
     from hpa.stages.build_submission import BuildSubmissionConfig
     from hpa.stages.cells_config import SegmentCellsConfig
     from hpa.stages.dataset_config import DatasetConfig
+    from hpa.stages.denoise_config import DenoiseConfig
+    from hpa.stages.detect_anomalies_config import DetectAnomaliesConfig
     from hpa.stages.fuse import FuseConfig
     from hpa.stages.pipeline_config import PipelineConfig
     from hpa.stages.segmentation_config import TrainSegmentationConfig
@@ -117,6 +120,8 @@ def test_every_configuration_loads_and_says_its_command(path):
         "time_budget": TimeBudgetConfig,
         "pipeline": PipelineConfig,
         "fusion": FuseConfig,
+        "anomalies": DetectAnomaliesConfig,
+        "denoise": DenoiseConfig,
     }[path.parent.name]
     load_config(model, path)
     head = path.read_text().split("\nout:")[0].split("\nname:")[0]
