@@ -27,6 +27,9 @@ class TrainBagsConfig(FoldedTrainingConfig):
         out: folder of the run.
         data: which images, with their labels and folds; their pixels are shown in the report alone.
         cells_cache: artifact of `cache_cells` on the same images.
+        init: a finished run of `train_image_level` or `train_cell_level` with the same backbone, channels, classes and
+            folds, whose weights training begins with, both heads included, those of fold k for fold k; None for
+            `model.backbone.pretrained`.
         model: backbone, pooling, and the weights of the two heads.
         cells_per_bag: most cells of an image that a training step sees; images with fewer show all. An epoch costs as
             much as images × this many cells.
@@ -42,6 +45,7 @@ class TrainBagsConfig(FoldedTrainingConfig):
 
     out: Path = Path("runs/bags")
     cells_cache: Path = Path("work/demo/cache_cells")
+    init: Path | None = None
     model: BagModelConfig = BagModelConfig(backbone=ModelConfig(pretrained=PipWeights()))
     cells_per_bag: Annotated[int, pydantic.Field(ge=1, le=256)] = 12
     loss: LossConfig = AutomaticLoss()

@@ -51,6 +51,10 @@ class Chain:
         self.config, self.out = config, config.out
         self.steps: dict[str, float] = read_json(self.out / STEPS) if (self.out / STEPS).is_file() else {}
 
+    @property
+    def _init(self) -> Path | None:
+        return self.out / "image_level" if self.config.begin == "image_level" else None
+
     def cells(self, part: str) -> Path:
         """Label maps of the images to learn from (`train`) or to predict (`test`)."""
         return self.out / f"{part}_cells"
@@ -115,7 +119,12 @@ class Chain:
         assert self.config.bags is not None
         out = self.out / "bag"
         settings = self.config.bags.model_copy(
-            update={"data": self.config.training_data, "cells_cache": self.out / "train_crops", "out": out}
+            update={
+                "data": self.config.training_data,
+                "cells_cache": self.out / "train_crops",
+                "init": self._init,
+                "out": out,
+            }
         )
         self._step("train_bags", train_bags.run, settings)
         return {"train": out, "test": self._predict_cells("bag", out)}
@@ -208,6 +217,7 @@ class Chain:
                 "data": self.config.training_data,
                 "cells_cache": self.out / "train_crops",
                 "labels": labels,
+                "init": self._init,
                 "out": out,
             }
         )

@@ -1,7 +1,7 @@
 """The configuration of `run_pipeline`; without any setting it is the demo on the simulated atlas."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import pydantic
 
@@ -77,6 +77,8 @@ class PipelineConfig(Config):
         postprocessing: from a network's probabilities to cells.
         quality: when a cell is marked as unusual.
         cam: class activation in cells; null leaves it out.
+        begin: what every training on cells begins with: `image_level`, the network of the same fold that was trained on
+            whole images, which must be of the same backbone; or `pretrained`, the weights that its model names.
         crops: how cells are cut out.
         pixel_size: µm per pixel, where crops are in µm.
         bags: multiple-instance training; null leaves it out.
@@ -84,7 +86,7 @@ class PipelineConfig(Config):
         rule: from evidence to pseudo-labels.
         weights: how much each cell counts.
         ratings: cells that a person graded.
-        cell_level: training on cells with pseudo-labels; `cell_level.init` is not set, each round begins anew.
+        cell_level: training on cells with pseudo-labels; each round begins as `begin` says.
         supervised: train on true labels of cells too, where they are known: the upper bound.
         fusion: how the scores become one.
         confidence: from fused scores to the numbers submitted, and to those that every method is scored with.
@@ -113,6 +115,7 @@ class PipelineConfig(Config):
     postprocessing: PostprocessingConfig = PostprocessingConfig()
     quality: QualityConfig = QualityConfig()
     cam: CamConfig | None = CamConfig()
+    begin: Literal["image_level", "pretrained"] = "image_level"
     crops: CropShape = CropShape(size=64)
     pixel_size: Annotated[float, pydantic.Field(gt=0)] | None = None
     bags: TrainBagsConfig | None = TrainBagsConfig(
@@ -142,6 +145,8 @@ class PipelineConfig(Config):
                     raise ValueError(f"{name}.{field}: is set by the pipeline; give `out`, `data` or `test` at the top")
             if section.folds != "all":
                 raise ValueError(f"{name}.folds: expected `all`, as every training image needs out-of-fold scores")
+        if self.begin == "image_level":
+            self._require_one_network()
         if not any(weight > 0 for weight in self.fusion.weights.values()):
             raise ValueError("fusion.weights: expected a weight above 0")
         for member, weights in self.fusion.class_weights.items():
@@ -149,6 +154,18 @@ class PipelineConfig(Config):
             if unknown:
                 raise ValueError(f"fusion.class_weights.{member}: expected names of classes, but got {unknown}")
         return self
+
+    def _require_one_network(self) -> None:
+        """Raise where the image-level networks' weights do not fit those on cells."""
+        own, bags = self.image_level.model, None if self.bags is None else self.bags.model.backbone
+        for name, model in (("bags.model.backbone", bags), ("cell_level.model", self.cell_level.model)):
+            if model is not None and (model.name, model.pooling) != (own.name, own.pooling):
+                raise ValueError(
+                    f"begin: the image-level network is {own.name}, but {name} is {model.name}; give both the same "
+                    "backbone and pooling, or set begin=pretrained"
+                )
+        if len(self.crops.scales) > 1:
+            raise ValueError("begin: image-level networks see one scale, crops.scales has more; set begin=pretrained")
 
     @property
     def training_data(self) -> DatasetConfig:

@@ -12,8 +12,9 @@ from accelerate import Accelerator
 
 from hpa.arrays import Bool
 from hpa.artifacts import ArtifactError, is_finished, make_record, read_record, write_text
+from hpa.backbones import RandomWeights
 from hpa.cell_cache import CellCache
-from hpa.classification import build_bag_model
+from hpa.classification import BagModel, build_bag_model
 from hpa.evaluation import evaluate
 from hpa.progress import say
 from hpa.stages import cache_cells, run_page
@@ -23,10 +24,13 @@ from hpa.stages.building import build_together
 from hpa.stages.cell_level_config import CELL_SCORES
 from hpa.stages.cell_networks import CellRunContent, CellStage, write_content
 from hpa.stages.dataset import Dataset, open_dataset, prepare
+from hpa.stages.initial_run import initial_fingerprint, load_initial
 from hpa.tables import class_table, class_values, read_table, write_table
 from hpa.training import BEST, History, load_weights, make_accelerator, train
 
 STAGE: CellStage = "train_bags"
+INITIAL = ("train_image_level", "train_cell_level")
+"""Commands whose networks `init` can be."""
 CONFIG = "config.yaml"
 IMAGE_PROBABILITIES = "image_probabilities.parquet"
 
@@ -64,6 +68,9 @@ def run(config: TrainBagsConfig) -> Path:
             f"folder that `hpa {cache_cells.STAGE}` made from the same data section"
         )
     inputs = {name: data.fingerprints[name] for name in ("index", "fold")} | {"cells_cache": cached.fingerprint}
+    if config.init is not None:
+        begun = initial_fingerprint(config.init, INITIAL, config.chosen_folds, inputs["fold"], data.classes)
+        inputs = inputs | {"init": begun}
     record = make_record(STAGE, config.content(), inputs)
     if is_finished(config.out, record):
         say(f"{config.out} stands already, made from the same configuration")
@@ -133,8 +140,7 @@ def _run_fold(
         if len(rows) == 0:
             raise ValueError(f"fold {fold} has no images with cells {name}; the data set has too few images or groups")
     training, validation = _take(data, cache, training_rows), _take(data, cache, held_out_rows)
-    torch.manual_seed(config.loop.seed)  # the heads' first weights
-    model = build_bag_model(config.model, cache.planes, data.classes, cache.size)
+    model = _build(config, data, cache, fold)
     say(
         f"fold {fold}: {len(training_rows)} images with {sum(training.counts)} cells to learn from, "
         f"{len(held_out_rows)} with {sum(validation.counts)} held out; {config.model.backbone.name}, "
@@ -154,6 +160,19 @@ def _run_fold(
         write_table(folder / CELL_SCORES, class_table(cells, found.cells, data.classes))
     accelerator.wait_for_everyone()
     return model.initialisation
+
+
+def _build(config: TrainBagsConfig, data: Dataset, cache: CellCache, fold: int) -> BagModel:
+    torch.manual_seed(config.loop.seed)  # the heads' first weights
+    settings = config.model
+    if config.init is not None:  # what is replaced need not be to be had
+        backbone = settings.backbone.model_copy(update={"pretrained": RandomWeights()})
+        settings = settings.model_copy(update={"backbone": backbone})
+    model = build_bag_model(settings, cache.planes, data.classes, cache.size)
+    if config.init is not None:
+        load_initial(config.init, fold, model.cells)
+        model.head.load_state_dict(model.cells.head.state_dict())
+    return model
 
 
 def _take(data: Dataset, cache: CellCache, rows: np.ndarray) -> Images:
@@ -195,7 +214,7 @@ def _write_evaluation(
         },
         config=config.model_dump(mode="json"),
         initial_weights=initialisation,
-        random_weights=config.model.backbone.pretrained.kind == "none",
+        random_weights=config.init is None and config.model.backbone.pretrained.kind == "none",
     )
     say(
         f"held-out macro AP of images {metrics['macro_ap']:.3f} (constant predictor "

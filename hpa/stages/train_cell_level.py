@@ -15,12 +15,9 @@ from numpy.lib import format as npy
 
 from hpa.arrays import EmbeddingArray, Probabilities, Targets
 from hpa.artifacts import (
-    ArtifactError,
     atomic_write,
     is_finished,
     make_record,
-    read_json,
-    read_record,
     write_json,
     write_text,
 )
@@ -34,12 +31,15 @@ from hpa.stages import fold as fold_stage
 from hpa.stages import run_page
 from hpa.stages.building import build_together
 from hpa.stages.cell_level_config import CELL_SCORES, TrainCellLevelConfig
-from hpa.stages.cell_networks import CONTENT, CellRunContent, write_content
+from hpa.stages.cell_networks import CellRunContent, write_content
 from hpa.stages.cell_task import AT_ONCE, CellTask, LabelledCells, open_labelled_cells, predict_cells
+from hpa.stages.initial_run import initial_fingerprint, load_initial
 from hpa.tables import CELL_KEY, class_table, class_values, read_embeddings, read_table, write_table
 from hpa.training import BEST, History, load_weights, make_accelerator, train
 
 STAGE: Final = "train_cell_level"
+INITIAL = (STAGE, "train_image_level")
+"""Commands whose networks `init` can be."""
 CONFIG = "config.yaml"
 EMBEDDINGS = "embeddings"
 
@@ -67,7 +67,10 @@ def run(config: TrainCellLevelConfig) -> Path:
         fold_stage.run(config.data)
     accelerator.wait_for_everyone()
     data = open_labelled_cells(config)
-    inputs = data.fingerprints | ({"init": _init_fingerprint(config, data)} if config.init else {})
+    inputs = data.fingerprints
+    if config.init is not None:
+        begun = initial_fingerprint(config.init, INITIAL, config.chosen_folds, inputs["fold"], data.classes)
+        inputs = inputs | {"init": begun}
     record = make_record(STAGE, config.content(), inputs)
     if is_finished(config.out, record):
         say(f"{config.out} stands already, made from the same configuration")
@@ -90,29 +93,6 @@ def run(config: TrainCellLevelConfig) -> Path:
             against = ", ".join(f"{name} {_shown(metrics.get(name))}" for name in ("macro_ap", "image_macro_ap"))
             say(f"{config.out}: {len(table)} cells scored out of fold; {against}")
     return config.out
-
-
-def _init_fingerprint(config: TrainCellLevelConfig, data: LabelledCells) -> str:
-    """Fingerprint of the run that training begins with, after a look that none of its networks saw what is held out."""
-    assert config.init is not None
-    try:
-        content = read_json(config.init / CONTENT)
-        stage, folds = str(content["stage"]), set(content["folds"])
-        classes = ClassList.model_validate(content["classes"])
-    except (OSError, KeyError, TypeError, ValueError):
-        raise ArtifactError(f"init: {config.init} is no finished run; `hpa {STAGE}` makes one") from None
-    if stage not in (STAGE, "train_image_level"):
-        raise ValueError(f"init: expected a run of {STAGE} or train_image_level, but {stage} made {config.init}")
-    record = read_record(config.init, stage)
-    missing = [number for number in config.chosen_folds if number not in folds]
-    if record.inputs.get("fold") != data.fingerprints["fold"] or missing:
-        why = f"it has no network for the folds {missing}" if missing else "it was trained on other folds"
-        raise ValueError(
-            f"init: {config.init} cannot be begun with: {why}, so its weights may know the cells that are held out here"
-        )
-    if classes != data.classes:
-        raise ValueError(f"init: {config.init} has another class list than {config.data.out}")
-    return record.fingerprint
 
 
 def _write_description(folder: Path, config: TrainCellLevelConfig, data: LabelledCells) -> None:
@@ -192,8 +172,7 @@ def _build(config: TrainCellLevelConfig, data: LabelledCells, fold: int) -> Imag
         settings = settings.model_copy(update={"pretrained": RandomWeights()})
     model = build_model(settings, data.cache.planes, data.classes, data.cache.size)
     if config.init is not None:
-        load_weights(config.init / f"fold{fold}" / BEST, model)
-        model.initialisation = f"weights of {config.init}, of the same fold"
+        load_initial(config.init, fold, model)
     return model
 
 

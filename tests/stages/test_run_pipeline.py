@@ -124,6 +124,9 @@ def test_the_real_competition_folder(sample_data, tmp_path):
         ("fusion.weights={image: 0}", "expected a weight above 0"),
         ("fusion.weights={picture: 1}", "expected members named"),
         ("fusion.class_weights={cell: {Nucleus: 1}}", "expected names of classes"),
+        ("cell_level.model.name=resnet18", "begin: .*cell_level.model is resnet18; .*set begin=pretrained"),
+        ("bags.model.backbone.pooling=gem", "begin: .*bags.model.backbone is"),
+        ("crops.scales=[{kind: cell}, {kind: fixed}]", "begin: .*scales has more"),
     ],
 )
 def test_settings_that_the_pipeline_would_not_follow_are_refused(override, expected):

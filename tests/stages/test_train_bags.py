@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from hpa.artifacts import ArtifactError, read_json
 from hpa.cell_cache import CellCache
@@ -18,13 +19,14 @@ from hpa.evaluation import average_precision
 from hpa.parallel import WorkersConfig
 from hpa.segmentation import LabelMapsConfig
 from hpa.simulation import SimulationConfig
-from hpa.stages import bag_task, cache_cells, segment_cells, train_bags
+from hpa.stages import bag_task, cache_cells, segment_cells, train_bags, train_image_level
 from hpa.stages.bag_config import TrainBagsConfig
 from hpa.stages.cache_cells import CacheCellsConfig
 from hpa.stages.cell_networks import open_cell_run
 from hpa.stages.cells_config import SegmentCellsConfig
 from hpa.stages.dataset import open_dataset
 from hpa.stages.dataset_config import CacheSettings, DatasetConfig, FoldSettings, SimulatedSource
+from hpa.stages.image_level_config import TrainImageLevelConfig
 from hpa.tables import align, class_values, read_table
 from hpa.training import LoopConfig, MachineConfig
 
@@ -155,6 +157,31 @@ def test_an_interrupted_run_goes_on_and_ends_with_the_same_bytes(finished, tmp_p
     train_bags.run(config)
     for name in BYTES:
         assert (tmp_path / "run" / name).read_bytes() == (finished / "run" / name).read_bytes(), name
+
+
+def test_beginning_with_a_training_on_images(finished, tmp_path):
+    """The backbone and both heads are those of the image-level network that held the same fold out."""
+    base = settings(finished, tmp_path / "run", init=tmp_path / "images")
+    train_image_level.run(
+        TrainImageLevelConfig(
+            out=tmp_path / "images",
+            data=base.data,
+            model=base.model.backbone,
+            loop=base.loop.model_copy(update={"epochs": 1}),
+            folds="all",
+            machine=base.machine,
+        )
+    )
+    still = LoopConfig(epochs=1, batch_size=4, learning_rate=1e-12, monitor="macro_ap", batch_norm="frozen")
+    train_bags.run(base.model_copy(update={"loop": still}))
+    for fold in (0, 1):
+        images, bags = (load_file(tmp_path / name / f"fold{fold}" / "best.safetensors") for name in ("images", "run"))
+        for name, values in images.items():
+            torch.testing.assert_close(bags[f"cells.{name}"], values, atol=1e-6, rtol=0)
+        torch.testing.assert_close(bags["head.weight"], images["head.weight"], atol=1e-6, rtol=0)
+    assert read_json(tmp_path / "run" / "metrics.json")["initial_weights"].endswith("of the same fold")
+    with pytest.raises(ArtifactError, match="init: .*none is no finished run"):
+        train_bags.run(settings(finished, tmp_path / "other", init=tmp_path / "none"))
 
 
 def test_images_without_cells_are_left_out(finished, monkeypatch, tmp_path, said):
