@@ -4,11 +4,11 @@
         [--epochs 8] [--only NAME ...] [--keep DIR] [key=value ...]
 
 Each seed is a simulated atlas (fields of 81.92 µm, 19 classes) in which this part of the images bears the label of
-another antibody. Trainings, all of the same network, epochs and images, two folds each: on the true labels (`clean`), on
-the given ones (`noisy`), on what `denoise` makes of the label issues that `detect_anomalies` finds in the out-of-fold
-probabilities and embeddings of `noisy` (a row per policy), and with each way of training that resists noise by itself.
-The two networks of each training are averaged on images of other antibodies with true labels. Overrides go to every
-training.
+another antibody. Trainings, all of the same network, epochs and images, two folds each: on the true labels (`clean`),
+on the given ones (`noisy`), on what `denoise` makes of the label issues that `detect_anomalies` finds in the
+out-of-fold probabilities and embeddings of `noisy` (a row per policy), and with each way of training that resists noise
+by itself. The two networks of each training are averaged on images of other antibodies with true labels. Overrides go
+to every training.
 
 Printed: macro AP and macro F1 (thresholds of the other half of the test images) with deviation over the seeds, and how
 much of the loss to noise is won back: the mean over the seeds of (method - noisy) over that of (clean - noisy).
