@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from hpa.anomaly.combinations import RareCombinationConfig, rare_combinations
 from hpa.anomaly.duplicates import DuplicateConfig, duplicates, similar_pairs
 from hpa.anomaly.findings import Finding
 from hpa.anomaly.histogram import HistogramConfig, JointHistogramConfig, histogram
@@ -130,6 +131,8 @@ class Detection:
                 return duplicates(items.names(), pairs, detector)
             case LabelDetector():
                 return self._labels(detector)
+            case RareCombinationConfig():
+                return rare_combinations(self._labels_given(), items.classes, detector)
             case _:
                 embedding = embedding_of(detector.embedding, items)
                 found = find_outliers(embedding, items.targets, detector, detector_name(detector))
@@ -148,10 +151,13 @@ class Detection:
         details[f"{found.name}_reference"] = names[found.details[column].to_numpy()].astype(str)
         return Finding(found.name, found.scores, found.flags, details)
 
-    def _labels(self, detector: LabelDetector) -> Finding:
+    def _labels_given(self) -> Targets:
         if self.items.targets is None:
             raise ValueError("there are no labels to judge; leave the detector out")
-        targets = (self.items.targets >= 0.5).astype(np.float32)
+        return (self.items.targets >= 0.5).astype(np.float32)
+
+    def _labels(self, detector: LabelDetector) -> Finding:
+        targets = self._labels_given()
         probabilities = None
         if detector.probabilities is not None:
             probabilities = self._class_table(find_scores(detector.probabilities, self.config.level))

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from hpa.anomaly.combinations import RareCombinationConfig
 from hpa.anomaly.duplicates import DuplicateConfig
 from hpa.anomaly.findings import Finding
 from hpa.anomaly.histogram import HistogramConfig, JointHistogramConfig
@@ -59,6 +60,8 @@ def describe_detector(detector: AnyDetector) -> tuple[str, str]:
             return title, f"Alone, where its neighbours in the embedding {detector.embedding.name} have company."
         case IsolationForest():
             return title, f"A few random cuts set it apart in the embedding {detector.embedding.name}."
+        case RareCombinationConfig():
+            return title, "Hardly any other image has these classes together; a logarithm of how unlikely that is."
         case LabelDetector():
             return title, f"Its label is contradicted (method {detector.method.kind.replace('_', ' ')})."
 
@@ -91,6 +94,8 @@ def reason(detector: AnyDetector | None, finding: Finding, row: int) -> str:
         case DuplicateConfig():
             alike = f"similarity {score:.2f}"
             return f"{alike} with {details['of']}, {details['orientation']}" if details["of"] else alike
+        case RareCombinationConfig():
+            return f"{details['of'].replace('|', ' and ')}: {details['images']} images"
         case LabelDetector():
             return details.get("suggested") or f"score {score:.2f}"
         case _:

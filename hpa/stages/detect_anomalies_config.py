@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 import pydantic
 
+from hpa.anomaly.combinations import RareCombinationConfig
 from hpa.anomaly.combined import NAME, CombinedConfig
 from hpa.anomaly.duplicates import DuplicateConfig
 from hpa.anomaly.histogram import HistogramConfig, JointHistogramConfig
@@ -117,7 +118,7 @@ PixelDetector: TypeAlias = (
     | DuplicateConfig
 )
 EmbeddingDetector: TypeAlias = Neighbours | ClassCentre | Mahalanobis | LocalOutlierFactor | IsolationForest
-AnyDetector: TypeAlias = PixelDetector | EmbeddingDetector | LabelDetector
+AnyDetector: TypeAlias = PixelDetector | EmbeddingDetector | LabelDetector | RareCombinationConfig
 Detector: TypeAlias = Annotated[AnyDetector, pydantic.Field(discriminator="kind")]
 
 PATHS = ("embedding", "probabilities", "margins")
