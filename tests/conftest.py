@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from hpa import progress
+
 REPOSITORY = Path(__file__).parents[1]
 
 
@@ -15,3 +17,9 @@ def sample_data() -> Path:
     if not folder.is_dir():
         pytest.skip("the real samples are not here (set HPA_SAMPLE_DATA)")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def silence():
+    """Every test begins with the silent reporter, whatever command ran in this process before it."""
+    progress.set_reporter(progress.Silent())
