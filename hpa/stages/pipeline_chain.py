@@ -1,5 +1,6 @@
 """The steps of a pipeline: each calls a stage with the folders that the steps before left."""
 
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -129,14 +130,15 @@ class Chain:
         self._step("train_bags", train_bags.run, settings)
         return {"train": out, "test": self._predict_cells("bag", out)}
 
-    def pseudo_rounds(self, methods: dict[str, dict[str, Path]]) -> str | None:
-        """Rounds of pseudo-labels and trainings on them, as long as the out-of-fold quality rises; the best one's name.
+    def pseudo_rounds(self, methods: dict[str, dict[str, Path]]) -> list[str]:
+        """Rounds of pseudo-labels and trainings on them, as long as the out-of-fold quality rises; their names.
 
         The evidence of the first round is what the methods so far say of the training cells, that of a later one what
         the round before says. Quality is QUALITY.
         """
         evidence = [methods[name]["train"] for name in ("cam", "bag") if name in methods] or [methods["copy"]["train"]]
-        best: tuple[float, str] | None = None
+        gained: list[str] = []
+        best = -math.inf
         for number in range(1, self.config.rounds + 1):
             name = f"pseudo {number}"
             labels, out = self.out / f"pseudo{number}_labels", self.out / f"pseudo{number}"
@@ -155,11 +157,12 @@ class Chain:
             methods[name] = self._train_cells(name, labels, out)
             quality = float(read_json(out / METRICS)[QUALITY])
             say(f"round {number}: macro AP of the images' labels by their cells, out of fold: {quality:.4f}")
-            if best is not None and quality < best[0] + LEAST_GAIN:
+            if quality < best + LEAST_GAIN:
                 say(f"round {number} brings no gain over the round before, which stands; no further round")
                 break
-            best, evidence = (quality, name), [out]
-        return None if best is None else best[1]
+            gained.append(name)
+            best, evidence = quality, [out]
+        return gained
 
     def train_supervised(self, methods: dict[str, dict[str, Path]]) -> None:
         """Train on true labels of cells, where they are known: what the weak methods are measured by."""
@@ -168,7 +171,7 @@ class Chain:
             raise ValueError("supervised: the true labels of the training cells are unknown; set it to false")
         methods["supervised"] = self._train_cells("supervised", labels, self.out / "supervised")
 
-    def fuse(self, methods: dict[str, dict[str, Path]], last: str | None) -> dict[str, Path]:
+    def fuse(self, methods: dict[str, dict[str, Path]], rounds: list[str]) -> dict[str, Path]:
         """Join the scores of the methods into one table for each part."""
         settings, truth = self.config.fusion, self.config.truth_of(self.config.training_data)
         if settings.tune and truth is None:
@@ -177,7 +180,7 @@ class Chain:
         for part in ("train", "test"):
             folders[part] = self.out / f"fused_{part}"
             config = FuseConfig(
-                members=tuple(self._members(methods, last, part)),
+                members=tuple(self._members(methods, rounds, part)),
                 how=settings.how,
                 cells=self.cells(part),
                 out=folders[part],
@@ -232,23 +235,25 @@ class Chain:
         )
         return self._step(f"predict_cells, {name}", predict_cells.run, config)
 
-    def _members(self, methods: dict[str, dict[str, Path]], last: str | None, part: str) -> list[MemberConfig]:
+    def _members(self, methods: dict[str, dict[str, Path]], rounds: list[str], part: str) -> list[MemberConfig]:
         settings = self.config.fusion
-        found: dict[str, tuple[Level, Path]] = {
-            "image": ("image", self.out / ("image_level" if part == "train" else "image_test"))
+        found: dict[str, tuple[Level, tuple[Path, ...]]] = {
+            "image": ("image", (self.out / ("image_level" if part == "train" else "image_test"),))
         }
-        for member, method in (("cam", "cam"), ("bag", "bag"), ("cell", last)):
-            if method is not None and method in methods:
-                found[member] = ("cam" if member == "cam" else "cell", methods[method][part])
+        level: Level
+        for member, level, names in (("cam", "cam", ["cam"]), ("bag", "cell", ["bag"]), ("cell", "cell", rounds)):
+            paths = tuple(methods[name][part] for name in names if name in methods)
+            if paths:
+                found[member] = (level, paths)
         members = [
             MemberConfig(
                 name=member,
                 level=level,
-                paths=(path,),
+                paths=paths,
                 weight=settings.weights.get(member, 0.0),
                 class_weights=settings.class_weights.get(member, {}),
             )
-            for member, (level, path) in found.items()
+            for member, (level, paths) in found.items()
             if settings.weights.get(member, 0.0) > 0
         ]
         if not members:

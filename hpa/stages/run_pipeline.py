@@ -31,10 +31,10 @@ def run(config: PipelineConfig) -> Path:
         methods["cam"] = chain.score_images("cam", config.cam)
     if config.bags is not None:
         methods["bag"] = chain.train_bags()
-    last = chain.pseudo_rounds(methods)
+    rounds = chain.pseudo_rounds(methods)
     if config.supervised:
         chain.train_supervised(methods)
-    methods["fused"] = chain.fuse(methods, last)
+    methods["fused"] = chain.fuse(methods, rounds)
     submission = chain.submit(methods["fused"])
     write_report(config, methods, submission, chain.steps, chain.cells("test"))
     say(f"report: {config.out / REPORT}, figures: {config.out / METRICS}")
