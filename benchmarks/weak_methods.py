@@ -9,7 +9,7 @@ training images, its own networks, the same test images for all. The project's w
 trainings on cells see as many cells per epoch and as many epochs as the configuration says; overrides go to every run.
 How well the pseudo-labels match the true labels of the cells is printed for each round.
 
---real takes a folder like the competition's with `cell_ratings.csv` and the graded cells in `masks/`: the first seed's
+--real takes a folder with images in `train/`, `cell_ratings.csv` and the graded cells in `masks/`: the first seed's
 networks, trained on simulated cells alone, score its images; its report shows them, and the rank correlation of the
 ratings with each method's scores is printed.
 """
@@ -82,7 +82,7 @@ def run(
     settings = [
         *(f"out={out}", "rounds=2", "supervised=true", "examples=4"),
         *(f"data.source.simulation.images={arguments.images}", f"data.source.simulation.seed={seed}"),
-        *(simulated if real is None else ("test.source.kind=kaggle2021", f"test.source.path={real}")),
+        *(simulated if real is None else ("test.source.kind=kaggle2021", f"test.source.folder={real / 'train'}")),
         *(f"{section}.loop.seed={seed}" for section in ("image_level", "bags", "cell_level")),
     ]
     try:

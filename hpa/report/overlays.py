@@ -26,7 +26,7 @@ def draw_cells(
     texts: Mapping[int, str] | None = None,
     longest: int = 640,
 ) -> UInt8[np.ndarray, "_ _ 3"]:
-    """An RGB picture, its longest side `longest` pixels at most, with every cell's outline.
+    """An RGB picture, its longest side `longest` pixels (at most, where nothing is written), with every cell's outline.
 
     Args:
         picture: RGB.
@@ -42,9 +42,11 @@ def draw_cells(
     for name, label_map in (("cells", cells), ("nuclei", nuclei)):
         if label_map is not None and label_map.shape != picture.shape[:2]:
             raise ValueError(f"expected {name} of size {picture.shape[:2]}, but got {label_map.shape}")
-    scale = min(1.0, longest / max(picture.shape[:2]))
+    scale = longest / max(picture.shape[:2])
+    if not texts:
+        scale = min(1.0, scale)  # small pictures are enlarged for the sake of words only
     height, width = (max(1, round(side * scale)) for side in picture.shape[:2])
-    drawn = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+    drawn = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA if scale <= 1 else cv2.INTER_CUBIC)
     small = _shrink(cells, height, width)
     if nuclei is not None:
         drawn[boundaries(_shrink(nuclei, height, width))] = NUCLEUS

@@ -17,8 +17,11 @@ from hpa.report.overlays import draw_cells
 from hpa.report.page import Block, Card, Cards, Facts, Figure, Gallery, Note, Page, Section, Table, Tile, write_page
 from hpa.report.run import whole_configuration
 
-LONGEST = 620
+LONGEST = 760
 """Longest side of an overlay on the page, pixels."""
+
+SUPERVISED = "supervised"
+"""The method that learned from true labels of cells: no step of the chain but what its steps are measured by."""
 
 RIGHT, WRONG = (90, 220, 120), (255, 120, 60)
 """RGB of the outlines of cells whose likeliest class is true of them, and of the others, where the truth is known."""
@@ -59,7 +62,8 @@ def pipeline_report(
 
     Args:
         path: of the HTML file; figures go to `figures/` beside it too.
-        methods: method, map, low, high (95 % of resampled images), in the order of the steps; empty without a truth.
+        methods: method, map, low, high (95 % of resampled images), in the order of the steps, the last of which was
+            submitted; `supervised` may stand anywhere and is shown last; empty without a truth.
         per_class: index class name, a column of average precision per method (NaN for a class without truth).
         examples: cells with their labels.
         steps: seconds of every step.
@@ -67,6 +71,9 @@ def pipeline_report(
         config: the resolved configuration.
         warnings: shown on top.
     """
+    is_bound = methods["method"] == SUPERVISED
+    methods = pd.concat([methods[~is_bound], methods[is_bound]])
+    per_class = per_class[[*methods["method"]]]
     page = Page(
         title="From image labels to labelled cells",
         subtitle=summary.get("Images", ""),
@@ -84,6 +91,7 @@ def pipeline_report(
 def _cards(methods: pd.DataFrame, steps: Mapping[str, float]) -> Cards:
     cards = []
     if len(methods):
+        bound, methods = methods[methods["method"] == SUPERVISED], methods[methods["method"] != SUPERVISED]
         last, best = methods.iloc[-1], methods.loc[methods["map"].idxmax()]
         cards.append(Card("Submission", number(last["map"]), "mAP of the cells, the competition's measure"))
         cards.append(Card("Best method", str(best["method"]), f"mAP {number(best['map'])}"))
@@ -91,6 +99,9 @@ def _cards(methods: pd.DataFrame, steps: Mapping[str, float]) -> Cards:
         if len(baseline):
             gain = best["map"] - baseline["map"].iloc[0]
             cards.append(Card("Gained", f"{gain:+.3f}", "over giving every cell its image's probabilities"))
+        if len(bound):
+            share = f"{best['map'] / bound['map'].iloc[0]:.0%}".replace("%", " %")
+            cards.append(Card("Of the upper bound", share, "of what training on true labels of cells reaches"))
     cards.append(Card("Time", duration(sum(steps.values())), count_of(len(steps), "step")))
     return Cards(cards)
 
@@ -99,7 +110,7 @@ def _methods(methods: pd.DataFrame, per_class: pd.DataFrame) -> list[Section]:
     if not len(methods):
         text = "The truth of these cells is unknown, so nothing can be scored here; look at the cells below."
         return [Section("Methods", [Note(text)])]
-    gains = methods["map"].diff()
+    gains = methods["map"].diff().where(methods["method"] != SUPERVISED)
     table = pd.DataFrame(
         {
             "Method": methods["method"],
@@ -119,6 +130,10 @@ def _methods(methods: pd.DataFrame, per_class: pd.DataFrame) -> list[Section]:
         "mAP is the mean over the classes of average precision, a detection counting as right when its mask has an IoU "
         "of 0.6 with a cell of that class. Whiskers: 95 % of the scores when the images are drawn again."
     )
+    if SUPERVISED in set(methods["method"]):
+        caption += (
+            " Supervised learned from the true labels of cells, which nobody has of real images: the upper bound."
+        )
     return [
         Section(
             "Methods",

@@ -39,7 +39,7 @@ def test_every_outline_has_its_colour():
 
 def test_texts_stand_in_the_middle_of_their_cells():
     picture, cells, _ = squares()
-    plain, written = draw_cells(picture, cells), draw_cells(picture, cells, texts={1: "7"})
+    plain, written = draw_cells(picture, cells), draw_cells(picture, cells, texts={1: "7"}, longest=60)
 
     changed = np.argwhere((plain != written).any(axis=2))
     assert len(changed)
@@ -58,7 +58,7 @@ def test_texts_of_cells_at_the_edge_stay_inside():
 
 def test_a_text_for_a_cell_that_is_not_there_is_left_out():
     picture, cells, _ = squares()
-    assert (draw_cells(picture, cells, texts={5: "x", 999: "y"}) == draw_cells(picture, cells)).all()
+    assert (draw_cells(picture, cells, texts={5: "x", 999: "y"}, longest=60) == draw_cells(picture, cells)).all()
 
 
 def test_large_pictures_shrink_without_mixing_cell_numbers():
@@ -80,3 +80,9 @@ def test_a_label_map_of_another_size_is_refused():
 def test_an_image_without_cells_stays_as_it_is():
     picture = np.full((10, 10, 3), 7, np.uint8)
     assert (draw_cells(picture, np.zeros((10, 10), np.uint16)) == picture).all()
+
+
+def test_a_small_picture_is_enlarged_for_words_alone():
+    picture, cells, _ = squares()
+    assert draw_cells(picture, cells, longest=120).shape == picture.shape
+    assert draw_cells(picture, cells, texts={1: "7"}, longest=120).shape == (80, 120, 3)

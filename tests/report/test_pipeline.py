@@ -52,3 +52,13 @@ def test_without_a_truth_there_is_nothing_to_score_but_cells_to_look_at(tmp_path
     text = write(tmp_path, methods=METHODS.iloc[:0], per_class=PER_CLASS.iloc[:, :0], examples=[unknown])
     assert "The truth of these cells is unknown" in text
     assert "Likeliest class right" not in text
+
+
+def test_the_upper_bound_is_no_step_of_the_chain(tmp_path):
+    bound = pd.DataFrame({"method": ["supervised"], "map": [0.5], "low": [0.4], "high": [0.6]})
+    methods = pd.concat([METHODS.iloc[:2], bound, METHODS.iloc[2:]])
+    text = write(tmp_path, methods=methods, per_class=PER_CLASS.assign(supervised=0.5))
+    for words in ("+0.200", "80 %", "upper bound", "+0.050"):  # fused is the best, and is measured against bag
+        assert words in text, words
+    assert "-0.100" not in text
+    assert text.rindex(">supervised<") > text.rindex(">fused<")
