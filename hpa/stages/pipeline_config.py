@@ -126,6 +126,9 @@ class PipelineConfig(Config):
         model=BagModelConfig(backbone=ModelConfig(pretrained=PipWeights())),
         cells_per_bag=8,
         masking=MaskingConfig(neighbours="kept"),
+        loop=LoopConfig(
+            epochs=8, batch_size=8, learning_rate=1e-3, monitor="macro_ap", ema_decay=0.99, channels_last=True
+        ),
         tta=2,
     )
     rounds: Annotated[int, pydantic.Field(ge=0, le=10)] = 1

@@ -83,7 +83,7 @@ class MachineConfig(Config):
 
     Attributes:
         loaders: worker processes that make batches, per training process; 0 makes them in the training process, None
-            takes one on the CPU (whose cores the model needs) and up to 16 on a GPU.
+            takes none on the CPU (whose cores the model needs) and up to 16 on a GPU.
         prefetch: batches that each worker makes ahead.
         checkpoint_steps: optimiser steps between checkpoints inside an epoch; None for no such rule.
         checkpoint_seconds: seconds between checkpoints inside an epoch; None for no such rule. A checkpoint is

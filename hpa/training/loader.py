@@ -94,7 +94,7 @@ def _loaders(accelerator: Accelerator, machine: MachineConfig) -> int:
     if machine.loaders is not None:
         return machine.loaders
     if accelerator.device.type == "cpu":
-        return 1
+        return 0
     beside = _processes_here(accelerator)
     return max(1, min(16, available_cores() // beside))
 
