@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import typer
 
-from hpa.commands import anomalies, cells, data, images, segmentation, submissions
+from hpa.commands import anomalies, cells, data, images, judging, segmentation, submissions
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -15,7 +15,7 @@ app = typer.Typer(
     help="Protein localization in human cells: from images with image labels to labelled cells.",
     epilog="Exit status: 0 done, 1 the work failed, 2 wrong configuration. HPA_DEBUG=1 shows tracebacks.",
 )
-for _group in (data, images, segmentation, cells, anomalies, submissions):
+for _group in (data, images, judging, segmentation, cells, anomalies, submissions):
     app.add_typer(_group.app)
 
 

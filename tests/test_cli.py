@@ -15,6 +15,7 @@ STAGES = (
     *("time_budget", "run_pipeline", "train_bags", "train_cell_level", "cache_cells", "score_cells", "predict_cells"),
     *("make_pseudo_labels", "true_labels", "fuse"),
     *("embed", "detect_anomalies", "project", "denoise"),
+    *("annotators",),
 )
 
 
@@ -100,6 +101,7 @@ def test_an_output_that_cannot_be_written(tmp_path, capsys):
 
 @pytest.mark.parametrize("path", sorted((REPOSITORY / "configs").rglob("*.yaml")), ids=lambda path: path.stem)
 def test_every_configuration_loads_and_says_its_command(path):
+    from hpa.stages.annotators_config import AnnotatorsConfig
     from hpa.stages.build_submission import BuildSubmissionConfig
     from hpa.stages.cells_config import SegmentCellsConfig
     from hpa.stages.dataset_config import DatasetConfig
@@ -122,6 +124,7 @@ def test_every_configuration_loads_and_says_its_command(path):
         "fusion": FuseConfig,
         "anomalies": DetectAnomaliesConfig,
         "denoise": DenoiseConfig,
+        "annotators": AnnotatorsConfig,
     }[path.parent.name]
     load_config(model, path)
     head = path.read_text().split("\nout:")[0].split("\nname:")[0]

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from hpa.images import CHANNELS, GREY, RGB, ImageError, composite, load_image, read_image, resize
+from hpa.images import CHANNELS, GREY, RGB, ClaheConfig, ImageError, composite, equalize, load_image, read_image, resize
 
 NOISE = np.random.default_rng(0).integers(0, 256, (40, 61, 4), np.uint8)
 
@@ -197,3 +197,25 @@ def test_real_images_of_other_kinds(sample_data):
         shapes.add(read_image([path], GREY).shape[0])
         assert read_image([path], RGB).shape[0] == 3
     assert shapes == {1}
+
+
+def test_equalising_raises_the_contrast_of_every_plane_by_itself():
+    rng = np.random.default_rng(0)
+    faint = rng.integers(0, 12, (64, 64), dtype=np.uint8)
+    strong = rng.integers(0, 256, (64, 64), dtype=np.uint8)
+    pixels = np.stack([faint, strong, np.zeros((64, 64), np.uint8)])
+    before = pixels.copy()
+    found = equalize(pixels, ClaheConfig(clip=40, tiles=2))
+    assert (pixels == before).all()
+    assert found[0].std() > 4 * faint.std()
+    assert (equalize(pixels[:1], ClaheConfig(clip=40, tiles=2))[0] == found[0]).all(), "other planes play no part"
+    assert np.ptp(found[2]) == 0
+    assert equalize(pixels, ClaheConfig(clip=1, tiles=2))[0].std() < found[0].std(), "the clip limits the contrast"
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 5), (2, 1, 1), (4, 17, 9)])
+def test_small_images_can_be_equalised_too(shape):
+    pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    found = equalize(pixels, ClaheConfig())
+    assert found.shape == shape
+    assert found.dtype == np.uint8

@@ -2,9 +2,10 @@
 
 from hpa.backbones.timm_models import backbone_facts, check_backbone, check_size, normalization, take_classifier
 from hpa.backbones.weight_files import read_tensors
-from hpa.backbones.weights import PipWeights, Pretrained, RandomWeights, build_initialised
+from hpa.backbones.weights import RANDOM_WEIGHTS, PipWeights, Pretrained, RandomWeights, build_initialised
 
 __all__ = [
+    "RANDOM_WEIGHTS",
     "PipWeights",
     "Pretrained",
     "RandomWeights",

@@ -62,6 +62,9 @@ Pretrained: TypeAlias = Annotated[
     RandomWeights | PipWeights | FileWeights | HubWeights, pydantic.Field(discriminator="kind")
 ]
 
+RANDOM_WEIGHTS = "random weights"
+"""What `build_initialised` says of a network that nothing was loaded into."""
+
 
 def build_initialised(
     pretrained: Pretrained, create: Callable[[bool], nn.Module], name: str, channels: int
@@ -79,7 +82,7 @@ def build_initialised(
     """
     match pretrained:
         case RandomWeights():
-            return create(False), "random weights"
+            return create(False), RANDOM_WEIGHTS
         case PipWeights():
             path = pip_file(name)
             model = create(False)

@@ -54,6 +54,8 @@ class BagModelConfig(Config):
             raise ValueError(
                 "cell_weight=0 leaves the cell head untrained; set image_share=1, or a cell_weight above 0"
             )
+        if self.backbone.output != "usual":
+            raise ValueError("backbone.output: bags pool logits, which only output=usual gives")
         return self
 
 

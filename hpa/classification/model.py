@@ -21,6 +21,7 @@ from hpa.backbones import (
     take_classifier,
 )
 from hpa.classification.activation import Layout, LogitsAndActivation, Maps, activation_maps, find_layout
+from hpa.classification.output import Output, as_logits
 from hpa.classification.pooling import use_generalized_mean
 from hpa.config import Config
 from hpa.labels import ClassList
@@ -43,6 +44,7 @@ class ModelConfig(Config):
         gradient_checkpointing: compute activations twice instead of keeping them, for less memory.
         freeze: what does not learn. `backbone`: all but the head; `batch_norm`: statistics and factors of the batch
             norms, for small batches.
+        output: activation of the head; `relu` and `tanh` are there to be compared with, see `output.as_logits`.
     """
 
     name: str = "tf_efficientnet_lite0"
@@ -52,6 +54,7 @@ class ModelConfig(Config):
     drop_path: Fraction = 0.0
     gradient_checkpointing: bool = False
     freeze: Literal["none", "backbone", "batch_norm"] = "none"
+    output: Output = "usual"
 
     @pydantic.field_validator("name")
     @classmethod
@@ -140,14 +143,19 @@ class ImageClassifier(nn.Module):
     def logits(self, embeddings: EmbeddingTensor) -> LogitTensor:
         """The head's answer to pooled features."""
         logits: torch.Tensor = self.head(self.dropout(embeddings))
-        return logits
+        return as_logits(logits, self.config.output, self.multi_label)
 
     def activation(self, features: torch.Tensor) -> Maps:
         """Class activation maps of what `forward_features` gave: mean of a map + the head's bias = logit, undropped.
 
         Raises:
-            ValueError: the backbone does not average a feature map just before the head; see `find_layout`.
+            ValueError: the backbone does not average a feature map just before the head; see `find_layout`. Or the
+                output is not the usual one.
         """
+        if self.config.output != "usual":
+            raise ValueError(
+                f"class activation maps add up to logits only with model.output=usual, not {self.config.output}"
+            )
         if self._layout is None:
             self._layout = find_layout(self.backbone, self.embedding_size, self.config.name)
         return activation_maps(self.backbone, self.head, features, self._layout)

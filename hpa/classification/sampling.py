@@ -1,5 +1,6 @@
 """Which images an epoch reads, and in which order: a pure function of the seed and the epoch."""
 
+import math
 from typing import Annotated, Literal, TypeAlias
 
 import numpy as np
@@ -29,11 +30,26 @@ class BalancedSampler(Config):
     cap: Annotated[float, pydantic.Field(ge=1)] = 4.0
 
 
-Sampler: TypeAlias = Annotated[PlainSampler | BalancedSampler, pydantic.Field(discriminator="kind")]
+class OversampledSampler(Config):
+    """Every image, and further copies of those of rare classes, each augmented in another way.
+
+    Unlike `BalancedSampler`, no image of a frequent class is left out; an epoch is longer for that.
+
+    Attributes:
+        cap: most times that an image is read in an epoch.
+    """
+
+    kind: Literal["oversampled"] = "oversampled"
+    cap: Annotated[float, pydantic.Field(ge=1)] = 4.0
 
 
-def order(sampler: Sampler, targets: Targets, seed: int, epoch: int) -> Int64[np.ndarray, " items"]:
-    """The images of an epoch, in order; as many as there are targets.
+Sampler: TypeAlias = Annotated[
+    PlainSampler | BalancedSampler | OversampledSampler, pydantic.Field(discriminator="kind")
+]
+
+
+def order(sampler: Sampler, targets: Targets, seed: int, epoch: int) -> Int64[np.ndarray, " drawn"]:
+    """The images of an epoch, in order; as many as there are targets, or more where rare ones are copied.
 
     The k-th repetition of image i in an epoch is written i + k * n, with n images, so that whoever augments by
     (seed, epoch, index) makes a new picture of it; `index % n` is the image.
@@ -50,7 +66,10 @@ def order(sampler: Sampler, targets: Targets, seed: int, epoch: int) -> Int64[np
         case PlainSampler():
             return shuffled
         case BalancedSampler(cap=cap):
-            return _balanced(shuffled, image_shares(targets, cap), generator)
+            return _draw(shuffled, image_shares(targets, cap), len(targets), generator)
+        case OversampledSampler(cap=cap):
+            shares = image_shares(targets, cap)
+            return _draw(shuffled, shares, math.ceil(shares.sum() - 1e-9), generator)
 
 
 def image_shares(targets: Targets, cap: float) -> Float[np.ndarray, " items"]:
@@ -65,16 +84,19 @@ def image_shares(targets: Targets, cap: float) -> Float[np.ndarray, " items"]:
     return np.asarray(np.clip((targets * (counts.max() / counts)).max(axis=1), 1, cap), np.float64)
 
 
-def _balanced(
-    shuffled: Int64[np.ndarray, " items"], shares: Float[np.ndarray, " items"], generator: np.random.Generator
-) -> Int64[np.ndarray, " items"]:
+def _draw(
+    shuffled: Int64[np.ndarray, " items"],
+    shares: Float[np.ndarray, " items"],
+    total: int,
+    generator: np.random.Generator,
+) -> Int64[np.ndarray, " drawn"]:
     """Draw each image as often as its share of the epoch says, up to rounding (systematic sampling)."""
     count = len(shuffled)
-    ends = np.cumsum(shares[shuffled]) * (count / shares.sum())
+    ends = np.cumsum(shares[shuffled]) * (total / shares.sum())
     drawn = np.floor(ends - generator.random()).astype(np.int64)
     repeats = np.diff(drawn, prepend=-1)
     # Rounding at the last end may draw one image too few or too many.
-    repeats[-1] += count - repeats.sum()
+    repeats[-1] += total - repeats.sum()
     images = np.repeat(shuffled, repeats)
-    repetition = np.arange(count) - np.repeat(np.cumsum(repeats) - repeats, repeats)
+    repetition = np.arange(total) - np.repeat(np.cumsum(repeats) - repeats, repeats)
     return generator.permutation(images + repetition * count)

@@ -1,5 +1,6 @@
-"""Where images and labels come from: Kaggle folders, class folders, tables, npz files."""
+"""Where images and labels come from: Kaggle folders, class folders, tables, npz files, lists of many annotators."""
 
+from hpa.datasets.chaoyang import Chaoyang
 from hpa.datasets.class_folders import ClassFolders
 from hpa.datasets.kaggle import Kaggle2018, Kaggle2021
 from hpa.datasets.listing import Listing, MissingSourceError, Problems
@@ -9,6 +10,7 @@ from hpa.datasets.table import Table
 
 __all__ = [
     "AnySource",
+    "Chaoyang",
     "ClassFolders",
     "Kaggle2018",
     "Kaggle2021",

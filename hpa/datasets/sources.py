@@ -2,13 +2,14 @@
 
 from typing import TypeAlias
 
+from hpa.datasets.chaoyang import Chaoyang, list_chaoyang
 from hpa.datasets.class_folders import ClassFolders, list_class_folders
 from hpa.datasets.kaggle import Kaggle2018, Kaggle2021, list_kaggle
 from hpa.datasets.listing import Listing
 from hpa.datasets.npz import Npz, list_npz
 from hpa.datasets.table import Table, list_table
 
-AnySource: TypeAlias = Kaggle2021 | Kaggle2018 | ClassFolders | Table | Npz
+AnySource: TypeAlias = Kaggle2021 | Kaggle2018 | ClassFolders | Table | Npz | Chaoyang
 
 
 def list_images(source: AnySource) -> Listing:
@@ -26,3 +27,5 @@ def list_images(source: AnySource) -> Listing:
             return list_table(source)
         case Npz():
             return list_npz(source)
+        case Chaoyang():
+            return list_chaoyang(source)

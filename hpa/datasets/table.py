@@ -1,6 +1,8 @@
 """A CSV file that names files and labels in columns of the user's own."""
 
 import re
+import string
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +14,9 @@ from hpa.datasets.listing import ChannelsConfig, Entry, Listing, Problems, hash_
 from hpa.datasets.rows import labelled_rows, own_columns
 from hpa.labels import HPA2018, HPA2021, ClassList
 
+CHANNEL = "channel"
+"""Stands for a channel's name in a path pattern."""
+
 
 class Table(ChannelsConfig):
     """A CSV file with paths and labels.
@@ -20,6 +25,8 @@ class Table(ChannelsConfig):
         csv: the file.
         root: folder that the paths are relative to and may not leave; None for the CSV file's own.
         path_columns: one column, or one per channel.
+        path_pattern: instead of them, a path with columns in braces, and `{channel}` where each channel has a file of
+            its own: `images_train/{file_id}_{channel}.png`; `{file_id:0>5}` fills up with zeros. Takes an `id_column`.
         id_column: None for an id made of the first path.
         label_column: None for images without labels.
         group_columns: columns whose equal values tell images that must share a fold.
@@ -32,6 +39,7 @@ class Table(ChannelsConfig):
     csv: Path
     root: Path | None = None
     path_columns: tuple[str, ...] = ("path",)
+    path_pattern: str | None = None
     id_column: str | None = None
     label_column: str | None = None
     group_columns: tuple[str, ...] = ()
@@ -47,6 +55,37 @@ class Table(ChannelsConfig):
             )
         return self
 
+    @pydantic.model_validator(mode="after")
+    def _check_pattern(self) -> "Table":
+        if self.path_pattern is None:
+            return self
+        try:
+            names = pattern_names(self.path_pattern)
+            self.path_pattern.format_map(dict.fromkeys(names, "x"))
+        except ValueError as error:
+            raise ValueError(f"path_pattern: expected columns in braces, such as {{file_id}}.png ({error})") from None
+        if self.id_column is None:
+            raise ValueError("path_pattern: needs id_column, the column whose values name the images")
+        if not set(names) - {CHANNEL}:
+            raise ValueError(f"path_pattern: {self.path_pattern!r} names no column, so all images would be one file")
+        return self
+
+
+def pattern_names(pattern: str) -> list[str]:
+    """The names in braces of a path pattern.
+
+    Raises:
+        ValueError: broken braces, or anything but plain names in them.
+
+    >>> pattern_names("{file_id:0>5}_{channel}.png")
+    ['file_id', 'channel']
+    """
+    names = [name for _, name, _, conversion in string.Formatter().parse(pattern) if name is not None]
+    for name in names:
+        if not name or any(mark in name for mark in ".[]!"):
+            raise ValueError(f"expected the name of a column in braces, but got {{{name}}}")
+    return names
+
 
 def list_table(source: Table) -> Listing:
     """List the images of a table.
@@ -56,11 +95,12 @@ def list_table(source: Table) -> Listing:
     """
     problems = Problems()
     table = read_csv(source.csv, problems)
-    for name in (*source.path_columns, source.id_column, source.label_column):
+    named = source.path_columns
+    if source.path_pattern is not None:
+        named = tuple(name for name in pattern_names(source.path_pattern) if name != CHANNEL)
+    for name in (*named, source.id_column, source.label_column):
         table.column(name, (), "a key of the source")
-    columns = own_columns(
-        table.columns, (*source.path_columns, source.id_column, source.label_column), source.group_columns
-    )
+    columns = own_columns(table.columns, (*named, source.id_column, source.label_column), source.group_columns)
     classes = _class_list(source, [row.cells[source.label_column] for row in table.rows] if source.label_column else [])
     root = source.root or source.csv.parent
     require_folder(root, "source.root")
@@ -75,7 +115,7 @@ def list_table(source: Table) -> Listing:
     entries, files = [], {}
     for item in labelled_rows(table.rows, image_id, source.label_column, classes.parse, problems):
         try:
-            paths = [safe.find(item.row.cells[name]) for name in source.path_columns]
+            paths = [safe.find(text) for text in _paths(source, item.row.cells)]
         except UnsafePathError as error:
             problems.add(item.image_id, "unsafe_path", str(error), item.row.line)
             continue
@@ -98,6 +138,15 @@ def list_table(source: Table) -> Listing:
         group_columns=source.group_columns,
         fingerprint=hash_inputs([source.csv], files),
     )
+
+
+def _paths(source: Table, cells: Mapping[str, str]) -> list[str]:
+    """Of one row's files: one per channel, or one for all."""
+    if source.path_pattern is None:
+        return [cells[name] for name in source.path_columns]
+    several = CHANNEL in pattern_names(source.path_pattern)
+    channels = source.channels if several else source.channels[:1]
+    return [source.path_pattern.format_map({**cells, CHANNEL: channel}) for channel in channels]
 
 
 def _class_list(source: Table, labels: list[str]) -> ClassList:

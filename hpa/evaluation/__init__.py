@@ -3,7 +3,7 @@
 from hpa.evaluation.calibration import brier_score, expected_calibration_error, reliability_table
 from hpa.evaluation.classification import Evaluation, evaluate
 from hpa.evaluation.competition import CompetitionScore, Verified, score
-from hpa.evaluation.confusion import confusion_matrix, taken_for
+from hpa.evaluation.confusion import confused_pairs, confusion_matrix, taken_for
 from hpa.evaluation.decisions import Scores, decide, score_decisions
 from hpa.evaluation.examples import pick_examples
 from hpa.evaluation.instances import InstanceMatches, f1_at_iou, match_instances
@@ -22,6 +22,7 @@ __all__ = [
     "average_precision",
     "bootstrap",
     "brier_score",
+    "confused_pairs",
     "confusion_matrix",
     "counts_from_texts",
     "cross_fit_thresholds",

@@ -130,6 +130,7 @@ class Tile:
         mark: bold first line.
         state: gives the tile its colour.
         second: JPEG bytes of a picture to the right of the first.
+        link: where the name leads, such as `pages/a.html`; empty for nowhere.
     """
 
     picture: bytes
@@ -138,6 +139,7 @@ class Tile:
     mark: str = ""
     state: Literal["", "right", "wrong"] = ""
     second: bytes | None = None
+    link: str = ""
 
     @property
     def sources(self) -> list[str]:

@@ -7,13 +7,16 @@ import pandas as pd
 
 from hpa.report.bars import precision_bars
 from hpa.report.curves import precision_recall_grid, reliability_plot
-from hpa.report.formats import compact, number, shorten
+from hpa.report.formats import compact, number, percent, shorten
 from hpa.report.heatmaps import heat_map
 from hpa.report.page import Figure, Note, Section, Table
 from hpa.report.wording import COLUMNS, RULES
 
 FEW = 20
 """Below so many images a class's figures are called uncertain: one image more or less moves recall by 0.05."""
+
+PAIRS = 10
+"""Pairs of classes that the table of the most confused shows."""
 
 
 def classes_section(per_class: pd.DataFrame, curves: pd.DataFrame | None, multi_label: bool, rule: str) -> Section:
@@ -59,8 +62,10 @@ def _cell(value: Any) -> str:
     return number(int(value)) if isinstance(value, int | np.integer) else number(float(value))
 
 
-def confusion_section(confusion: pd.DataFrame, per_class: pd.DataFrame, multi_label: bool) -> Section:
-    """Confusion matrix (single-label), or what is predicted where a class is missed (multi-label)."""
+def confusion_section(
+    confusion: pd.DataFrame, per_class: pd.DataFrame, multi_label: bool, confused: pd.DataFrame | None = None
+) -> Section:
+    """Confusion matrix and the pairs most confused (single-label), or what is predicted for what is missed."""
     values = confusion.to_numpy(float)
     names = [str(name) for name in confusion.index]
     if multi_label:
@@ -98,7 +103,26 @@ def confusion_section(confusion: pd.DataFrame, per_class: pd.DataFrame, multi_la
             "How to read it: the diagonal holds the images decided right; a dark cell elsewhere is a pair of classes "
             "that the network confuses. Numbers are images; the colour is their share of the row."
         )
-    return Section("What is mistaken for what", [Figure("confusion", png, "", caption)], lead)
+    pairs = [] if confused is None or len(names) < 3 or confused.empty else [_confused(confused)]
+    return Section("What is mistaken for what", [Figure("confusion", png, "", caption), *pairs], lead)
+
+
+def _confused(confused: pd.DataFrame) -> Table:
+    shown = confused.head(PAIRS)
+    frame = pd.DataFrame(
+        {
+            "classes": [f"{row.first} / {row.second}" for row in shown.itertuples()],
+            "first taken for second": [number(int(value)) for value in shown["first_as_second"]],
+            "second taken for first": [number(int(value)) for value in shown["second_as_first"]],
+            "images of both": [number(int(value)) for value in shown["images"]],
+            "mistaken": [percent(float(value)) for value in shown["share"]],
+            "of all errors": [percent(float(value)) for value in shown["share_of_errors"]],
+        }
+    )
+    rest = len(confused) - len(shown)
+    told = f" {rest} more pairs, less confused, are not shown." if rest else ""
+    caption = f"Of the images of both classes, the share that was taken for the other one.{told}"
+    return Table("The pairs most confused", frame, caption, [name for name in frame if name != "classes"])
 
 
 def calibration_section(reliability: pd.DataFrame) -> Section:

@@ -29,6 +29,7 @@ def run_report(
     random_weights: bool = False,
     history: pd.DataFrame | None = None,
     confusion: pd.DataFrame | None = None,
+    confused: pd.DataFrame | None = None,
     reliability: pd.DataFrame | None = None,
     precision_recall: pd.DataFrame | None = None,
     examples: Sequence[Example] = (),
@@ -52,6 +53,7 @@ def run_report(
         random_weights: whether they were random: the page then warns.
         history: columns epoch, fold, train_loss, learning_rate and any validation figures; NaN where not measured.
         confusion: as `evaluate(...).confusion`.
+        confused: of a single-label task, the pairs as `confused_pairs` gives them.
         reliability: as `evaluate(...).reliability`.
         precision_recall: as `evaluate(...).precision_recall`.
         examples: images decided right and wrong.
@@ -72,7 +74,7 @@ def run_report(
         sections=[
             _overview(metrics, per_class, rule),
             classes_section(per_class, precision_recall, multi_label, rule),
-            *([] if confusion is None else [confusion_section(confusion, per_class, multi_label)]),
+            *([] if confusion is None else [confusion_section(confusion, per_class, multi_label, confused)]),
             *([] if reliability is None or reliability.empty else [calibration_section(reliability)]),
             *([_examples(examples, channels)] if examples else []),
             *([] if history is None or history.empty else [_training(history)]),

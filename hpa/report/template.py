@@ -122,7 +122,9 @@ TEMPLATE = """<!doctype html>
 {%- if tile.mark %}<div class="mark">{{ tile.mark }}</div>{% endif %}
 {%- for label, text in tile.lines %}<div class="line">{% if label %}<span>{{ label }}</span> {% endif %}{{ text }}</div>
 {%- endfor %}
-<div class="name">{{ tile.name }}</div></div></div>
+<div class="name">
+{%- if tile.link %}<a href="{{ tile.link }}">{{ tile.name }}</a>{% else %}{{ tile.name }}{% endif %}</div>
+</div></div>
 {%- endfor %}
 </div>
 {%- endif %}

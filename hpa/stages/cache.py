@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hpa.arrays import Pixels
+from hpa.arrays import Pixels, ResizedPixels
 from hpa.artifacts import build, is_finished, make_record
 from hpa.cache import cache_bytes, write_cache
-from hpa.images import Fit, resize
+from hpa.images import equalize, resize
 from hpa.parallel import open_executor
 from hpa.progress import say
 from hpa.stages import index
-from hpa.stages.dataset_config import DatasetConfig
+from hpa.stages.dataset_config import CacheSettings, DatasetConfig
 from hpa.stages.indexed_images import ImageReader, open_index
 
 STAGE = "cache"
@@ -45,19 +45,25 @@ def make(config: DatasetConfig) -> Path:
     needed = cache_bytes(len(images), len(channels), size)
     say(f"{folder}: {len(images)} images x {len(channels)} x {size} x {size} will take {needed / 1e9:.2f} GB of disk")
     paths = [tuple(paths) for paths in images["paths"]]
-    read = _Resized(indexed.reader, size, config.cache.fit)
+    read = _Prepared(indexed.reader, config.cache)
     with build(folder, record) as partial, open_executor(config.workers) as executor:
         write_cache(partial, images["image_id"].tolist(), paths, read, channels, size, executor)
     return folder
 
 
+def prepare_pixels(pixels: Pixels, settings: CacheSettings) -> ResizedPixels:
+    """An image as the cache holds it: with CLAHE where that is on, at the cache's size."""
+    # Before the size changes, so that no tile is half padding.
+    equal = pixels if settings.clahe is None else equalize(pixels, settings.clahe)
+    return resize(equal, settings.size, settings.fit)
+
+
 @dataclass(frozen=True)
-class _Resized:
-    """Reads and resizes one image; picklable for worker processes."""
+class _Prepared:
+    """Reads and prepares one image; picklable for worker processes."""
 
     reader: ImageReader
-    size: int
-    fit: Fit
+    settings: CacheSettings
 
     def __call__(self, paths: Sequence[str]) -> Pixels:
-        return resize(self.reader(paths), self.size, self.fit)
+        return prepare_pixels(self.reader(paths), self.settings)

@@ -47,7 +47,9 @@ def make_codes(cells: Path, config: DatasetConfig) -> Path:
     folder = codes_folder(cells, config.cache)
     indexed = open_index(config.index_folder)
     cells_print = read_record(cells, segment_cells.STAGE).fingerprint
-    record = make_record(STAGE, {"cache": config.cache}, {"index": indexed.fingerprint, "cells": cells_print})
+    # Label maps have no contrast: with CLAHE and without, training reads the same codes.
+    shape = config.cache.model_copy(update={"clahe": None})
+    record = make_record(STAGE, {"cache": shape}, {"index": indexed.fingerprint, "cells": cells_print})
     if is_finished(folder, record):
         return folder
     image_ids = indexed.table["image_id"].tolist()

@@ -6,8 +6,8 @@ from typing import Annotated, Literal, TypeAlias
 import pydantic
 
 from hpa.config import Config
-from hpa.datasets import ClassFolders, Kaggle2018, Kaggle2021, Npz, Table
-from hpa.images import Fit
+from hpa.datasets import Chaoyang, ClassFolders, Kaggle2018, Kaggle2021, Npz, Table
+from hpa.images import ClaheConfig, Fit
 from hpa.parallel import WorkersConfig
 from hpa.simulation import SimulationConfig
 
@@ -24,7 +24,8 @@ class SimulatedSource(Config):
 
 
 Source: TypeAlias = Annotated[
-    SimulatedSource | Kaggle2021 | Kaggle2018 | ClassFolders | Table | Npz, pydantic.Field(discriminator="kind")
+    SimulatedSource | Kaggle2021 | Kaggle2018 | ClassFolders | Table | Npz | Chaoyang,
+    pydantic.Field(discriminator="kind"),
 ]
 
 
@@ -57,17 +58,20 @@ class CacheSettings(Config):
     Attributes:
         size: side in pixels.
         fit: `stretch` changes the aspect, `pad` fills with 0, `crop` takes the middle.
+        clahe: contrast equalised in each channel, before the size changes; None leaves the values as they are.
     """
 
     size: int = pydantic.Field(default=512, ge=8, le=4096)
     fit: Fit = "stretch"
+    clahe: ClaheConfig | None = None
 
 
 class DatasetConfig(Config):
     """A data set and how it is prepared.
 
     Attributes:
-        out: folder that takes the artifacts `simulate`, `index`, `fold`, `cache-<size>` and `describe`.
+        out: folder that takes the artifacts `simulate`, `index`, `fold`, `cache-<size>` (with `-clahe` where that is
+            on) and `describe`.
         source: where images and labels come from.
         index: how images are checked and grouped.
         fold: how they are dealt into folds.
@@ -99,5 +103,5 @@ class DatasetConfig(Config):
 
     @property
     def cache_folder(self) -> Path:
-        """Artifact of `cache`; each size has its own."""
-        return self.out / f"cache-{self.cache.size}"
+        """Artifact of `cache`; each size has its own, with and without CLAHE."""
+        return self.out / f"cache-{self.cache.size}{'' if self.cache.clahe is None else '-clahe'}"

@@ -2,6 +2,7 @@
 
 import dataclasses
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,6 +11,7 @@ import pydantic
 
 from hpa.arrays import Probabilities
 from hpa.artifacts import build, is_finished, make_record
+from hpa.backbones import RANDOM_WEIGHTS
 from hpa.classification import ImageDataset
 from hpa.config import Config
 from hpa.evaluation import evaluate
@@ -91,7 +93,8 @@ def run(config: PredictConfig) -> Path:
             write_table(folder / PROBABILITIES, class_table(keys, total, data[0].classes))
             write_embeddings(folder / "embeddings", keys, embeddings)
             if data[0].targets is not None:
-                _write_evaluation(folder, config, data[0], total, time.perf_counter() - start)
+                random = [str(one.folder) for one in runs if one.is_from_random_weights]
+                _write_evaluation(folder, config, data[0], total, random, time.perf_counter() - start)
     accelerator.wait_for_everyone()
     return config.out
 
@@ -109,8 +112,7 @@ def _require_same(runs: list[TrainedRun]) -> None:
 
 def _open(config: PredictConfig, run: TrainedRun, is_main: bool) -> Dataset:
     """The images at the size that a run expects, its class list put in the place of an unlabelled source's."""
-    cache = config.data.cache.model_copy(update={"size": run.content.image_size, "fit": run.content.fit})
-    settings = config.data.model_copy(update={"cache": cache})
+    settings = config.data.model_copy(update={"cache": run.content.cache})
     if is_main:
         prepare(settings, needs_folds=False)
     data = open_dataset(settings, needs_folds=False)
@@ -128,11 +130,21 @@ def _open(config: PredictConfig, run: TrainedRun, is_main: bool) -> Dataset:
 
 
 def _write_evaluation(
-    folder: Path, config: PredictConfig, data: Dataset, probabilities: Probabilities, seconds: float
+    folder: Path,
+    config: PredictConfig,
+    data: Dataset,
+    probabilities: Probabilities,
+    random: Sequence[str],
+    seconds: float,
 ) -> None:
     assert data.targets is not None
     found = evaluate(data.targets, probabilities, data.classes)
-    metrics = found.metrics | {"seconds": round(seconds, 1), "peak_memory_gb": round(run_page.peak_memory_gb(), 3)}
+    told = f"{RANDOM_WEIGHTS} ({', '.join(random)})" if random else "trained before"
+    metrics = found.metrics | {
+        "seconds": round(seconds, 1),
+        "peak_memory_gb": round(run_page.peak_memory_gb(), 3),
+        "initial_weights": told,
+    }
     run_page.write_page(
         folder,
         data,
@@ -144,5 +156,6 @@ def _write_evaluation(
         subtitle=f"by {', '.join(str(path) for path in config.runs)}",
         summary={"Images": str(len(data.images)), "Source": config.data.source.kind},
         config=config.model_dump(mode="json"),
+        warnings=[f"Networks that started from {told}, not from weights trained on other images."] if random else [],
     )
     say(f"macro AP {metrics['macro_ap']:.3f} (constant predictor {metrics['macro_ap_constant']:.3f})")

@@ -12,7 +12,6 @@ from hpa.artifacts import read_record
 from hpa.cell_cache import CellCache
 from hpa.progress import say
 from hpa.stages.cell_networks import CellRun, open_cell_run
-from hpa.stages.dataset_config import CacheSettings
 from hpa.stages.embed_config import EmbedConfig, RunMethod
 from hpa.stages.embedded_items import Items, open_cells, open_images
 from hpa.stages.embedders import Embedder, pooled_features
@@ -39,8 +38,7 @@ def open_items_of_run(
         _require_fitting(config, method, cell_run, items, ("cells_cache", "fold"))
         return items, cell_run
     run = open_run(method.run, IMAGE_LEVEL)
-    cache = CacheSettings(size=run.content.image_size, fit=run.content.fit)
-    items = open_images(config.data, method.out_of_fold, cache, accelerator)
+    items = open_images(config.data, method.out_of_fold, run.content.cache, accelerator)
     if items.channels != run.content.channels:
         raise ValueError(
             f"data: {method.run} was trained on the channels {', '.join(run.content.channels)}, but the images have "

@@ -12,7 +12,7 @@ import torch
 
 from hpa.arrays import Probabilities
 from hpa.artifacts import make_record, write_json, write_text
-from hpa.evaluation import Evaluation, evaluate, pick_examples
+from hpa.evaluation import Evaluation, confused_pairs, evaluate, pick_examples
 from hpa.labels import ClassList
 from hpa.report import Example, make_example, run_report
 from hpa.stages.dataset import Dataset
@@ -22,6 +22,9 @@ from hpa.training import History
 
 METRICS = "metrics.json"
 PER_CLASS = "per_class.csv"
+CONFUSION, CONFUSED = "confusion.csv", "confused_pairs.csv"
+"""Of single-label tasks: counts, true x predicted, and the pairs of classes, the most confused first."""
+
 REPORT = "report.html"
 
 
@@ -84,7 +87,7 @@ def write_page(
     metrics: dict[str, Any],
     **page: Any,
 ) -> None:
-    """Write metrics.json, per_class.csv and report.html.
+    """Write metrics.json, per_class.csv and report.html; for single-label tasks the confusion as tables too.
 
     Args:
         folder: takes the three files.
@@ -98,6 +101,11 @@ def write_page(
     assert data.targets is not None
     write_json(folder / METRICS, metrics)
     write_text(folder / PER_CLASS, found.per_class.to_csv(index=False, lineterminator="\n"))
+    confused = None
+    if not data.classes.multi_label:
+        confused = confused_pairs(found.confusion)
+        write_text(folder / CONFUSION, found.confusion.to_csv(lineterminator="\n"))
+        write_text(folder / CONFUSED, confused.to_csv(index=False, lineterminator="\n"))
     run_report(
         folder / REPORT,
         metrics=metrics,
@@ -105,6 +113,7 @@ def write_page(
         multi_label=data.classes.multi_label,
         rule=found.rule,
         confusion=found.confusion,
+        confused=confused,
         reliability=found.reliability,
         channels=data.channels,
         precision_recall=found.precision_recall,

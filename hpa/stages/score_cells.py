@@ -71,8 +71,7 @@ def run(config: ScoreCellsConfig) -> Path:
 
 def _settings(config: ScoreCellsConfig, trained: TrainedRun) -> DatasetConfig:
     """The images at the size that the run expects."""
-    cache = config.data.cache.model_copy(update={"size": trained.content.image_size, "fit": trained.content.fit})
-    return config.data.model_copy(update={"cache": cache})
+    return config.data.model_copy(update={"cache": trained.content.cache})
 
 
 def _require_fitting(config: ScoreCellsConfig, trained: TrainedRun, data: Dataset) -> None:

@@ -19,14 +19,15 @@ from hpa.arrays import ResizedPixels
 from hpa.artifacts import write_json, write_text
 from hpa.classification import ImageClassifier, predict_batch
 from hpa.config import Config
-from hpa.images import Fit, resize
 from hpa.labels import HPA2021
 from hpa.masks import encode_cells
 from hpa.parallel import available_cores, map_images, open_executor
 from hpa.progress import say
 from hpa.segmentation import PostprocessingConfig, read_label_map
 from hpa.stages import index
+from hpa.stages.cache import prepare_pixels
 from hpa.stages.cells_config import CELLS, NUCLEI, SegmentCellsConfig, label_map_path
+from hpa.stages.dataset_config import CacheSettings
 from hpa.stages.indexed_images import ImageReader, open_index
 from hpa.stages.segment_cells import ROWS, Job, segment
 from hpa.stages.segmenters import Predictor, load_predictor
@@ -157,7 +158,7 @@ def _measure_size(
         def mapped(function: Callable[[Job], Any], some: Sequence[Job]) -> float:
             return _seconds(lambda: map_images(function, some, executor, total=0)) / len(some)
 
-        shrinker = Shrinker(reader, tuple({(one.content.image_size, one.content.fit) for one in runs}))
+        shrinker = Shrinker(reader, tuple({one.content.cache for one in runs}))
         # The first image of each worker pays for imports and warm caches; it is not counted.
         first = jobs[: max(1, len(jobs) // config.per_size)]
         for part in (CELLS, NUCLEI, ROWS):
@@ -178,12 +179,12 @@ class Shrinker:
     """Reads an image and brings it to every size that the runs expect; picklable."""
 
     reader: ImageReader
-    sizes: tuple[tuple[int, Fit], ...]
+    sizes: tuple[CacheSettings, ...]
 
     def __call__(self, job: Job) -> list[ResizedPixels]:
         """Resized pixels."""
         pixels = self.reader(job.paths)
-        return [resize(pixels, size, fit) for size, fit in self.sizes]
+        return [prepare_pixels(pixels, settings) for settings in self.sizes]
 
 
 @dataclass(frozen=True)

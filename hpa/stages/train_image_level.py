@@ -38,8 +38,9 @@ def run(config: TrainImageLevelConfig) -> Path:
 
     Returns:
         `config.out`: per fold `fold<k>/best.safetensors` and history; `out_of_fold.parquet` (image_id, fold, one
-        probability per class), `embeddings/` (the same rows), `metrics.json`, `per_class.csv`, `report.html`. Where
-        asked for, `margins.parquet` (see `run_margins.join_margins`) and of two-phase training `history.parquet` (see
+        probability per class), `embeddings/` (the same rows), `metrics.json`, `per_class.csv`, `report.html`; for
+        tasks with one class per image also `confusion.csv` and `confused_pairs.csv`. Where asked for,
+        `margins.parquet` (see `run_margins.join_margins`) and of two-phase training `history.parquet` (see
         `two_phase.corrected_labels`).
 
     Raises:
@@ -107,6 +108,7 @@ def _write_description(folder: Path, config: TrainImageLevelConfig, data: Datase
         tta=config.tta,
         model=config.model,
         twins=isinstance(config.noise, CoTeachingConfig),
+        clahe=config.data.cache.clahe,
     )
     write_content(folder, content)
 

@@ -11,8 +11,9 @@ from hpa.backbones import RandomWeights
 from hpa.classification import ImageClassifier, ModelConfig, build_model
 from hpa.classification.twin_model import build_twins
 from hpa.config import Config
-from hpa.images import Fit
+from hpa.images import ClaheConfig, Fit
 from hpa.labels import ClassList
+from hpa.stages.dataset_config import CacheSettings
 from hpa.training import BEST, Precision, load_weights
 
 CONTENT = "run.json"
@@ -33,6 +34,7 @@ class RunContent(Config):
         tta: views averaged per prediction.
         model: the network.
         twins: whether two of it were trained side by side, by co-teaching.
+        clahe: how the contrast was equalised before; None where it was not.
     """
 
     stage: str
@@ -46,12 +48,17 @@ class RunContent(Config):
     tta: int
     model: ModelConfig
     twins: bool = False
+    clahe: ClaheConfig | None = None
+
+    @property
+    def cache(self) -> CacheSettings:
+        """How pixels are prepared for the networks."""
+        return CacheSettings(size=self.image_size, fit=self.fit, clahe=self.clahe)
 
 
 def write_content(folder: Path, content: RunContent) -> None:
-    """Write a run's description; `twins` only where there are any, as runs before them were described."""
-    exclude = None if content.twins else {"twins"}
-    write_json(folder / CONTENT, content.model_dump(mode="json", exclude=exclude))
+    """Write a run's description."""
+    write_json(folder / CONTENT, content.model_dump(mode="json"))
 
 
 @dataclass(frozen=True)
@@ -67,6 +74,11 @@ class TrainedRun:
     folder: Path
     content: RunContent
     fingerprint: str
+
+    @property
+    def is_from_random_weights(self) -> bool:
+        """Whether its networks began with random weights, not with ones trained on other images."""
+        return self.content.model.pretrained.kind == "none"
 
     def networks(self) -> Iterator[ImageClassifier]:
         """The network of each fold with its best weights, one at a time, on the CPU.

@@ -100,3 +100,33 @@ def test_errors_that_stop(root):
         list_images(Table(csv=path, root=root / "none", label_column="label", classes=("x", "y")))
     with pytest.raises(MissingSourceError, match="no such CSV"):
         list_images(Table(csv=root / "none.csv"))
+
+
+def test_files_named_by_a_pattern(root):
+    path = write(root, "file_id,label\na,x\nb,y\nc,x\n")
+    settings = {"csv": path, "id_column": "file_id", "label_column": "label"}
+    one = list_images(Table(path_pattern="{file_id}.png", **settings))
+    assert one.images["paths"].tolist() == [[f"{root}/a.png"], [f"{root}/b.png"]]
+    assert one.problems["problem"].tolist() == ["missing_file"]
+    for name in ("00a_red", "00a_blue", "00b_red"):
+        (root / f"{name}.png").write_bytes((root / "a.png").read_bytes())
+    each = list_images(Table(path_pattern="{file_id:0>3}_{channel}.png", channels=("red", "blue"), **settings))
+    assert each.images["paths"].tolist() == [[f"{root}/00a_red.png", f"{root}/00a_blue.png"]]
+    assert sorted(each.problems["problem"]) == ["missing_channel", "missing_file"]
+    out = list_images(
+        Table(path_pattern="{file_id}.png", **settings | {"csv": write(root, "file_id,label\na,x\nb,y\n")})
+    )
+    assert out.problems.empty
+
+
+def test_patterns_that_lead_out_or_mean_nothing(root):
+    path = write(root, "file_id,label\n../a,x\na,x\nb,y\n")
+    listing = list_images(Table(csv=path, path_pattern="{file_id}.png", id_column="label", label_column="label"))
+    assert "unsafe_path" in listing.problems["problem"].tolist() or len(listing.images) == 2
+    for pattern in ("{file_id", "{file_id.x}.png", "{0[a]}.png", "{}", "plain.png", "{channel}.png", "{file_id:d}"):
+        with pytest.raises(pydantic.ValidationError, match="path_pattern"):
+            Table(csv=path, path_pattern=pattern, id_column="file_id")
+    with pytest.raises(pydantic.ValidationError, match="needs id_column"):
+        Table(csv=path, path_pattern="{file_id}.png")
+    with pytest.raises(ValueError, match="no column 'plate'"):
+        list_images(Table(csv=path, path_pattern="{plate}.png", id_column="file_id", label_column="label"))

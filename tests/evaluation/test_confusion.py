@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics
 
-from hpa.evaluation import confusion_matrix, taken_for
+from hpa.evaluation import confused_pairs, confusion_matrix, taken_for
 from hpa.labels import ClassList
 
 ONE = ClassList(names=("a", "b", "c"), multi_label=False)
@@ -20,6 +20,28 @@ def test_counts_agree_with_sklearn() -> None:
     frame = confusion_matrix(np.eye(3, dtype=np.float32)[true], np.eye(3, dtype=bool)[said], ONE)
     np.testing.assert_array_equal(frame, metrics.confusion_matrix(true, said, labels=[0, 1, 2]))
     assert frame.index.tolist() == frame.columns.tolist() == ["a", "b", "c"]
+
+
+def test_confused_pairs_by_loops() -> None:
+    generator = np.random.default_rng(1)
+    true, said = generator.integers(0, 4, 60), generator.integers(0, 4, 60)
+    names = ("a", "b", "c", "d")
+    classes = ClassList(names=names, multi_label=False)
+    counts = confusion_matrix(np.eye(4, dtype=np.float32)[true], np.eye(4, dtype=bool)[said], classes)
+    found = confused_pairs(counts)
+    assert found["share"].is_monotonic_decreasing
+    assert found["share_of_errors"].sum() == pytest.approx(1)
+    assert len(found) == 6
+    for row in found.itertuples():
+        one, other = names.index(row.first), names.index(row.second)
+        there, back = ((true == one) & (said == other)).sum(), ((true == other) & (said == one)).sum()
+        assert (row.first_as_second, row.second_as_first) == (there, back)
+        assert row.share == pytest.approx((there + back) / np.isin(true, [one, other]).sum())
+
+
+def test_nothing_confused_gives_no_pairs() -> None:
+    perfect = np.eye(3, dtype=np.float32)
+    assert confused_pairs(confusion_matrix(perfect, perfect > 0, ONE)).empty
 
 
 def test_needs_a_single_label_list() -> None:

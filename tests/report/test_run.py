@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hpa.evaluation import evaluate
+from hpa.evaluation import confused_pairs, evaluate
 from hpa.labels import ClassList
 from hpa.report import Example, run_report
 
@@ -94,6 +94,19 @@ def test_single_label(tmp_path: Path) -> None:
     assert "the diagonal holds the images decided right" in html
     assert "<th>threshold</th>" not in html
     assert 'class="right">threshold' not in html
+
+
+def test_the_pairs_most_confused_are_named_in_order(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    names = tuple(f"line {number}" for number in range(7))
+    targets = np.eye(7, dtype=np.float32)[generator.integers(0, 5, 80)]  # two classes that no image has
+    probabilities = (generator.dirichlet(np.ones(7), 80) * 0.9 + 0.1 * targets).astype(np.float32)
+    found = evaluate(targets, probabilities, ClassList(names=names, multi_label=False))
+    pairs = confused_pairs(found.confusion)
+    html = report(tmp_path / "report.html", found, confused=pairs)
+    first, last = (f"<td>{row.first} / {row.second}</td>" for row in pairs.iloc[[0, 9]].itertuples())
+    assert html.index("The pairs most confused") < html.index(first) < html.index(last)
+    assert f"{len(pairs) - 10} more pairs" in html
 
 
 def test_random_weights_are_told_first(tmp_path: Path) -> None:

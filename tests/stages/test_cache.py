@@ -10,9 +10,9 @@ import pytest
 from hpa import progress
 from hpa.cache import PixelCache
 from hpa.config import validate
-from hpa.images import resize
+from hpa.images import ClaheConfig, equalize, resize
 from hpa.stages import cache
-from hpa.stages.dataset_config import DatasetConfig
+from hpa.stages.dataset_config import CacheSettings, DatasetConfig
 from hpa.stages.indexed_images import ImageReader
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (20, 28, 28, 3), np.uint8)
@@ -54,7 +54,7 @@ def test_disk_use_is_said_before_it_starts(folder, monkeypatch):
 
 
 def test_the_work_per_image_can_be_sent_to_processes(folder):
-    read = cache._Resized(ImageReader(("red", "green", "blue"), "auto"), 16, "pad")
+    read = cache._Prepared(ImageReader(("red", "green", "blue"), "auto"), CacheSettings(size=16, fit="pad"))
     sent = pickle.loads(pickle.dumps(read))
     path = [f"{folder}/data.npz::train_images/3"]
     assert np.array_equal(sent(path), resize(np.moveaxis(IMAGES[3], 2, 0), 16, "pad"))
@@ -72,16 +72,16 @@ import os, signal, sys
 from pathlib import Path
 from hpa.config import load_config
 from hpa.stages import cache
-from hpa.stages.dataset_config import DatasetConfig
+from hpa.stages.dataset_config import CacheSettings, DatasetConfig
 import hpa.cache
 hpa.cache._SECONDS_BETWEEN_SYNCS = 0
-real, seen = cache._Resized.__call__, []
+real, seen = cache._Prepared.__call__, []
 def read(self, paths):
     seen.append(paths)
     if len(seen) == 9:
         os.kill(os.getpid(), signal.SIGKILL)
     return real(self, paths)
-cache._Resized.__call__ = read
+cache._Prepared.__call__ = read
 cache.run(load_config(DatasetConfig, Path(sys.argv[1])))
 """
 
@@ -94,8 +94,8 @@ def test_kill_9_and_the_same_command_finishes_with_the_same_bytes(folder, monkey
     killed = subprocess.run([sys.executable, "-c", KILLED, file], cwd=Path(__file__).parents[2], check=False)
     assert killed.returncode == -signal.SIGKILL
     read = []
-    real = cache._Resized.__call__
-    monkeypatch.setattr(cache._Resized, "__call__", lambda self, paths: read.append(paths) or real(self, paths))
+    real = cache._Prepared.__call__
+    monkeypatch.setattr(cache._Prepared, "__call__", lambda self, paths: read.append(paths) or real(self, paths))
     found = cache.run(config)
     assert len(read) == 12
     for path in expected.iterdir():
@@ -108,3 +108,16 @@ def test_an_image_that_changed_since_it_was_indexed(folder):
     np.savez(folder / "data.npz", train_images=IMAGES.astype(np.float32), train_labels=np.arange(20) % 2)
     with pytest.raises(ValueError, match="it was fine when it was indexed"):
         cache.make(config)
+
+
+def test_contrast_is_equalised_before_the_size_changes(folder):
+    plain = PixelCache.open(cache.run(config_of(folder)))
+    config = config_of(folder, clahe={"clip": 4.0, "tiles": 2})
+    path = cache.run(config)
+    assert path.name == "cache-16-clahe"
+    for row, image in enumerate(IMAGES):
+        expected = resize(equalize(np.moveaxis(image, 2, 0), ClaheConfig(clip=4.0, tiles=2)), 16)
+        assert np.array_equal(PixelCache.open(path).pixels[row], expected)
+    assert (PixelCache.open(path).pixels[:] != plain.pixels[:]).any()
+    with pytest.raises(ValueError, match=r"cache\.clahe\.clip: there 4\.0, now 2\.0"):
+        cache.run(config_of(folder, clahe={"clip": 2.0, "tiles": 2}))
