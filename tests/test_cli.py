@@ -15,7 +15,7 @@ STAGES = (
     *("time_budget", "run_pipeline", "train_bags", "train_cell_level", "cache_cells", "score_cells", "predict_cells"),
     *("make_pseudo_labels", "true_labels", "fuse"),
     *("embed", "detect_anomalies", "project", "denoise"),
-    *("annotators",),
+    *("ensemble", "annotators"),
 )
 
 
@@ -107,6 +107,7 @@ def test_every_configuration_loads_and_says_its_command(path):
     from hpa.stages.dataset_config import DatasetConfig
     from hpa.stages.denoise_config import DenoiseConfig
     from hpa.stages.detect_anomalies_config import DetectAnomaliesConfig
+    from hpa.stages.ensemble_config import EnsembleConfig
     from hpa.stages.fuse import FuseConfig
     from hpa.stages.pipeline_config import PipelineConfig
     from hpa.stages.segmentation_config import TrainSegmentationConfig
@@ -124,6 +125,7 @@ def test_every_configuration_loads_and_says_its_command(path):
         "fusion": FuseConfig,
         "anomalies": DetectAnomaliesConfig,
         "denoise": DenoiseConfig,
+        "ensemble": EnsembleConfig,
         "annotators": AnnotatorsConfig,
     }[path.parent.name]
     load_config(model, path)

@@ -1,4 +1,4 @@
-"""Which network to trust: agreement of annotators."""
+"""Which network to trust: agreement of annotators, ensembles."""
 
 import typer
 
@@ -8,6 +8,24 @@ PANEL = "Judging and joining networks"
 """Heading in `hpa --help`."""
 
 app = typer.Typer()
+
+
+@app.command("ensemble", rich_help_panel=PANEL)
+def ensemble(config: ConfigOption = None, overrides: Overrides = None) -> None:
+    """Join classifiers of images into one: mean, confidence-weighted, rank, fitted weights or stacking.
+
+    What is fitted is measured across folds; `fitted` applies an earlier fit to predictions of new images. One member
+    with `moving=macro_recall` moves its thresholds towards rare classes.
+
+    **In**: `members`, each of one or more runs or tables of probabilities, and their data set (`data`).
+
+    **Out**: `out/probabilities.parquet`, and a page of what each member adds and whose errors coincide.
+
+    **Example**: `hpa ensemble --config configs/ensemble/stacking.yaml`
+    """
+    from hpa.stages import ensemble as stage
+
+    run_configured(stage.EnsembleConfig, stage.run, config, overrides)
 
 
 @app.command("annotators", rich_help_panel=PANEL)
