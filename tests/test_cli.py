@@ -15,7 +15,7 @@ STAGES = (
     *("time_budget", "run_pipeline", "train_bags", "train_cell_level", "cache_cells", "score_cells", "predict_cells"),
     *("make_pseudo_labels", "true_labels", "fuse"),
     *("embed", "detect_anomalies", "project", "denoise"),
-    *("ensemble", "annotators"),
+    *("compare", "ensemble", "annotators"),
 )
 
 
@@ -104,6 +104,7 @@ def test_every_configuration_loads_and_says_its_command(path):
     from hpa.stages.annotators_config import AnnotatorsConfig
     from hpa.stages.build_submission import BuildSubmissionConfig
     from hpa.stages.cells_config import SegmentCellsConfig
+    from hpa.stages.compare_config import CompareConfig
     from hpa.stages.dataset_config import DatasetConfig
     from hpa.stages.denoise_config import DenoiseConfig
     from hpa.stages.detect_anomalies_config import DetectAnomaliesConfig
@@ -125,6 +126,7 @@ def test_every_configuration_loads_and_says_its_command(path):
         "fusion": FuseConfig,
         "anomalies": DetectAnomaliesConfig,
         "denoise": DenoiseConfig,
+        "compare": CompareConfig,
         "ensemble": EnsembleConfig,
         "annotators": AnnotatorsConfig,
     }[path.parent.name]

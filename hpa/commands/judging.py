@@ -1,4 +1,4 @@
-"""Which network to trust: agreement of annotators, ensembles."""
+"""Which network to trust: agreement of annotators, ensembles, comparisons."""
 
 import typer
 
@@ -8,6 +8,22 @@ PANEL = "Judging and joining networks"
 """Heading in `hpa --help`."""
 
 app = typer.Typer()
+
+
+@app.command("compare", rich_help_panel=PANEL)
+def compare(config: ConfigOption = None, overrides: Overrides = None) -> None:
+    """Train variants of a configuration under one budget, and say which is better, by how much, and how surely.
+
+    **In**: a `base` configuration of train_image_level, `variants` or a `grid` of its settings, and perhaps `test`
+    images that no variant learns from.
+
+    **Out**: `out/report.html`, `out/table.csv` and `out/pairs.csv` with intervals, a run per variant in `out/runs/`.
+
+    **Example**: `hpa compare --config configs/compare/demo.yaml`
+    """
+    from hpa.stages import compare as stage
+
+    run_configured(stage.CompareConfig, stage.run, config, overrides)
 
 
 @app.command("ensemble", rich_help_panel=PANEL)
