@@ -15,7 +15,7 @@ STAGES = (
     *("time_budget", "run_pipeline", "train_bags", "train_cell_level", "cache_cells", "score_cells", "predict_cells"),
     *("make_pseudo_labels", "true_labels", "fuse"),
     *("embed", "detect_anomalies", "project", "denoise"),
-    *("compare", "ensemble", "annotators"),
+    *("compare", "search", "ensemble", "annotators"),
 )
 
 
@@ -111,6 +111,7 @@ def test_every_configuration_loads_and_says_its_command(path):
     from hpa.stages.ensemble_config import EnsembleConfig
     from hpa.stages.fuse import FuseConfig
     from hpa.stages.pipeline_config import PipelineConfig
+    from hpa.stages.search_config import SearchConfig
     from hpa.stages.segmentation_config import TrainSegmentationConfig
     from hpa.stages.time_budget import TimeBudgetConfig
     from hpa.stages.train_image_level import TrainImageLevelConfig
@@ -127,6 +128,7 @@ def test_every_configuration_loads_and_says_its_command(path):
         "anomalies": DetectAnomaliesConfig,
         "denoise": DenoiseConfig,
         "compare": CompareConfig,
+        "search": SearchConfig,
         "ensemble": EnsembleConfig,
         "annotators": AnnotatorsConfig,
     }[path.parent.name]

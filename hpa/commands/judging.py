@@ -1,4 +1,4 @@
-"""Which network to trust: agreement of annotators, ensembles, comparisons."""
+"""Which network to trust: agreement of annotators, ensembles, comparisons, searches."""
 
 import typer
 
@@ -24,6 +24,21 @@ def compare(config: ConfigOption = None, overrides: Overrides = None) -> None:
     from hpa.stages import compare as stage
 
     run_configured(stage.CompareConfig, stage.run, config, overrides)
+
+
+@app.command("search", rich_help_panel=PANEL)
+def search(config: ConfigOption = None, overrides: Overrides = None) -> None:
+    """Look for good settings of a training with Optuna; several processes can share one search.
+
+    **In**: a `base` configuration of train_image_level, the `space` of settings, a budget in trials or hours.
+
+    **Out**: `out/report.html`, `out/trials.csv`, `out/best.yaml` to train with, and the study (`out/study.db`).
+
+    **Example**: `hpa search --config configs/search/demo.yaml`
+    """
+    from hpa.stages import search as stage
+
+    run_configured(stage.SearchConfig, stage.run, config, overrides)
 
 
 @app.command("ensemble", rich_help_panel=PANEL)
