@@ -15,7 +15,7 @@ STAGES = (
     *("time_budget", "run_pipeline", "train_bags", "train_cell_level", "cache_cells", "score_cells", "predict_cells"),
     *("make_pseudo_labels", "true_labels", "fuse"),
     *("embed", "detect_anomalies", "project", "denoise"),
-    *("compare", "search", "ensemble", "annotators"),
+    *("explain", "compare", "search", "ensemble", "annotators"),
 )
 
 
@@ -109,6 +109,7 @@ def test_every_configuration_loads_and_says_its_command(path):
     from hpa.stages.denoise_config import DenoiseConfig
     from hpa.stages.detect_anomalies_config import DetectAnomaliesConfig
     from hpa.stages.ensemble_config import EnsembleConfig
+    from hpa.stages.explain_config import ExplainConfig
     from hpa.stages.fuse import FuseConfig
     from hpa.stages.pipeline_config import PipelineConfig
     from hpa.stages.search_config import SearchConfig
@@ -127,6 +128,7 @@ def test_every_configuration_loads_and_says_its_command(path):
         "fusion": FuseConfig,
         "anomalies": DetectAnomaliesConfig,
         "denoise": DenoiseConfig,
+        "explain": ExplainConfig,
         "compare": CompareConfig,
         "search": SearchConfig,
         "ensemble": EnsembleConfig,

@@ -1,4 +1,4 @@
-"""Which network to trust: agreement of annotators, ensembles, comparisons, searches."""
+"""Which network to trust and why: explanations, comparisons, ensembles, agreement of annotators."""
 
 import typer
 
@@ -8,6 +8,22 @@ PANEL = "Judging and joining networks"
 """Heading in `hpa --help`."""
 
 app = typer.Typer()
+
+
+@app.command("explain", rich_help_panel=PANEL)
+def explain(config: ConfigOption = None, overrides: Overrides = None) -> None:
+    """Say why a trained network answers as it does: attribution maps, judged, and pages to look at.
+
+    **In**: a finished `run` of train_image_level, or with `level=cell` of train_cell_level or train_bags, and its data
+    set (`data`); cells and true labels (`cells`, `labels`) where they are known.
+
+    **Out**: `out/report.html`, `out/pages/`, raw maps in `out/maps/*.npz`, and `out/comparison.csv` of the methods.
+
+    **Example**: `hpa explain run=runs/demo out=runs/explanations`
+    """
+    from hpa.stages import explain as stage
+
+    run_configured(stage.ExplainConfig, stage.run, config, overrides)
 
 
 @app.command("compare", rich_help_panel=PANEL)
