@@ -87,6 +87,7 @@ main(sys.argv[2:])
 """
 
 
+@pytest.mark.slow
 def test_killed_three_times_it_ends_with_the_same_submission(tmp_path):
     few = ("run_pipeline", *ATLAS, *NETWORKS, "cam=null", "fusion.weights={image: 0.5, cell: 0.5}", "bags=null")
     for writes in (40, 60, 50):  # files written in that call: while images are drawn, in a training, near the end
