@@ -44,5 +44,5 @@ def as_text(value: Any) -> str:
     >>> as_text({"kind": "focal", "gamma": 1e-5}), as_text("no")
     ('{kind: focal, gamma: 1.0e-05}', "'no'")
     """
-    text: str = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=2**31, allow_unicode=True)
+    text: str = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=2**31)
     return text.removesuffix("\n").removesuffix("...").strip()

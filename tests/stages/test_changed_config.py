@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hpa.classification.losses import FocalLoss
@@ -33,6 +33,7 @@ def test_all_problems_are_told():
         changed(BASE, {"loop.epcohs": 3})
 
 
+@example("\x85")
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(), st.lists))
 def test_values_come_back(value):
     import yaml
