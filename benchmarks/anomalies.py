@@ -63,7 +63,7 @@ def main() -> None:
     table = pd.concat(tables)
     whole = table[table["defect"] == ANY_IMAGE_DEFECT].groupby("finding", sort=False)[["auroc", "ap", "recall"]]
     print(f"\nAny defect of the picture, {len(arguments.seeds)} seeds: mean, then deviation")
-    print(whole.mean().join(whole.std(ddof=0), rsuffix=" ±").sort_values("auroc").to_string(float_format="%.3f"))
+    print(whole.mean().join(whole.std(ddof=0).add_suffix(" ±")).sort_values("auroc").to_string(float_format="%.3f"))
     print("\nAUROC of each kind")
     kinds = table[table["defect"].isin(KINDS)].pivot_table(
         index="finding", columns="defect", values="auroc", sort=False
