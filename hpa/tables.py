@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -118,3 +119,19 @@ def read_embeddings(folder: Path) -> tuple[pd.DataFrame, EmbeddingArray]:
     if len(keys) != len(values):
         raise ValueError(f"{folder}: {len(values)} embeddings, but {len(keys)} keys")
     return keys, values
+
+
+def json_value(value: Any) -> Any:
+    """A cell of a table as JSON knows it: None for NaN and infinity, Python's numbers for NumPy's, others as they are.
+
+    >>> json_value(float("nan")), json_value(np.int64(3)), json_value("none")
+    (None, 3, 'none')
+    """
+    if isinstance(value, float | np.floating):
+        return float(value) if np.isfinite(value) else None
+    return int(value) if isinstance(value, np.integer) else value
+
+
+def as_records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a table, ready for JSON: see `json_value`."""
+    return [{str(name): json_value(value) for name, value in row.items()} for row in table.to_dict("records")]

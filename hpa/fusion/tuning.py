@@ -19,7 +19,7 @@ from hpa.fusion.search import Candidates, SearchConfig, search_shares
 from hpa.fusion.weights import Weights
 from hpa.labels import ClassList
 from hpa.progress import tracked
-from hpa.tables import class_values
+from hpa.tables import as_records, class_values, json_value
 
 AveragePrecision: TypeAlias = Callable[[Bool[np.ndarray, " detections"], int], float | None]
 """The metric of one class: whether each detection is a true positive, best first, and the number of objects."""
@@ -99,9 +99,9 @@ class Tuning:
     def to_json(self) -> dict[str, object]:
         """mAP (means over the classes with objects), the gain on other folds, and the report; None for NaN."""
         measures = ("ap_start", "ap_tuned", "cross_fit_start", "cross_fit_tuned")
-        means = {name.replace("ap_", "map_"): _plain(self.report[name].mean()) for name in measures}
-        gain = _plain((self.report["cross_fit_tuned"] - self.report["cross_fit_start"]).mean())
-        rows = [{name: _plain(value) for name, value in row.items()} for row in self.report.to_dict("records")]
+        means = {name.replace("ap_", "map_"): json_value(self.report[name].mean()) for name in measures}
+        gain = json_value((self.report["cross_fit_tuned"] - self.report["cross_fit_start"]).mean())
+        rows = as_records(self.report)
         return {**means, "cross_fit_gain": gain, "per_class": rows}
 
 
@@ -215,10 +215,6 @@ def _cross_fit(
             total += objects
     before, after = sums / total if total else (np.nan, np.nan)
     return {"cross_fit_start": float(before), "cross_fit_tuned": float(after)}
-
-
-def _plain(value: object) -> object:
-    return None if isinstance(value, float) and np.isnan(value) else value
 
 
 def _check(

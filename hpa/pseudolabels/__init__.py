@@ -1,6 +1,6 @@
 """Labels of cells from labels of images: what an image's label says, what its cells show, and what a person graded."""
 
-from hpa.pseudolabels.agreement import as_records, compare_with_truth, positives_per_class, summarise_agreement
+from hpa.pseudolabels.agreement import compare_with_truth, positives_per_class, summarise_agreement
 from hpa.pseudolabels.ratings import (
     RATING_COLUMNS,
     carry_ratings,
@@ -32,7 +32,6 @@ __all__ = [
     "Rescaling",
     "RuleConfig",
     "WeightConfig",
-    "as_records",
     "carry_ratings",
     "cell_weights",
     "compare_with_truth",

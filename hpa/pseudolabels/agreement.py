@@ -1,6 +1,6 @@
 """What labels of cells hold, and how well they agree with true ones."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -8,6 +8,7 @@ from sklearn import metrics
 
 from hpa.arrays import Targets
 from hpa.labels import ClassList
+from hpa.tables import as_records, json_value
 
 POSITIVE = 0.5
 """A soft label from here on counts as a positive one."""
@@ -75,17 +76,11 @@ def summarise_agreement(
     for name, table in values.items():
         per_class = compare_with_truth(table, true_labels, classes)
         means = per_class[["precision", "recall", "auc", "ap"]].mean()
-        found[name] = {"macro": _plain(means.to_dict()), "per_class": as_records(per_class)}
+        found[name] = {
+            "macro": {str(key): json_value(value) for key, value in means.items()},
+            "per_class": as_records(per_class),
+        }
     return found
-
-
-def as_records(table: pd.DataFrame) -> list[dict[str, object]]:
-    """The rows of a table, ready for JSON: None stands for NaN."""
-    return [_plain(row) for row in table.to_dict("records")]
-
-
-def _plain(row: Mapping[Hashable, object]) -> dict[str, object]:
-    return {str(k): None if isinstance(value, float) and np.isnan(value) else value for k, value in row.items()}
 
 
 def positives_per_class(labels: Targets, weights: np.ndarray, classes: ClassList) -> pd.DataFrame:

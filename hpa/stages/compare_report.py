@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 
 from hpa.artifacts import write_json, write_text
+from hpa.backbones import RANDOM_WEIGHTS
 from hpa.evaluation.paired import Resampled, compare
 from hpa.report.comparison import ComparedTest, comparison_report
 from hpa.stages.compare_config import BootstrapConfig, CompareConfig, EpochBudget, StepBudget, TimeBudget
@@ -26,6 +26,8 @@ from hpa.stages.compare_tables import (
     variant_table,
 )
 from hpa.stages.dataset import Dataset, open_dataset
+from hpa.stages.run_page import SIMULATED
+from hpa.tables import as_records
 
 REPORT, METRICS = "report.html", "metrics.json"
 TABLE, FOLDS, ROBUSTNESS, PAIRS = "table.csv", "folds.csv", "robustness.csv", "pairs.csv"
@@ -125,19 +127,7 @@ def _metrics(
 
 
 def _by_variant(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
-    return {row["variant"]: {k: _plain(v) for k, v in row.items() if k != "variant"} for row in _rows(table)}
-
-
-def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = table.to_dict(orient="records")
-    return rows
-
-
-def _plain(value: Any) -> Any:
-    """A cell as JSON knows it; None for what is undefined."""
-    if isinstance(value, float | np.floating):
-        return float(value) if np.isfinite(value) else None
-    return int(value) if isinstance(value, np.integer) else value
+    return {row.pop("variant"): row for row in as_records(table)}
 
 
 def _summary(config: CompareConfig, data: Dataset, items: int, variants: int) -> dict[str, str]:
@@ -168,16 +158,16 @@ def _summary(config: CompareConfig, data: Dataset, items: int, variants: int) ->
 def _warnings(config: CompareConfig, table: pd.DataFrame) -> list[str]:
     warnings = []
     if config.base.data.source.kind == "simulated":
-        warnings.append("Trained and measured on simulated images: the figures say nothing about real cells.")
+        warnings.append(SIMULATED)
     trained = table[(table["failure"] == "") & (table["kind"] == "variant")]
-    by_chance = trained["initial_weights"].str.contains("random weights")
+    by_chance = trained["initial_weights"].str.contains(RANDOM_WEIGHTS)
     if by_chance.any():
         names = ", ".join(trained.loc[by_chance, "variant"])
         among = "" if by_chance.all() else " Variants that began with pretrained weights have that advantage."
         warnings.append(f"Trained from random weights: {names}.{among}")
     if len(config.base.chosen_folds) == 1:
         warnings.append("One fold was held out, so there is no spread over folds; base.folds=all gives one.")
-    for row in _rows(table[table["failure"] != ""]):
+    for row in table[table["failure"] != ""].to_dict("records"):
         without = " The ensembles are without it." if config.ensembles else ""
         warnings.append(f"{row['variant']} could not be trained: {row['failure']}.{without}")
     return warnings

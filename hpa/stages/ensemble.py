@@ -32,7 +32,7 @@ from hpa.stages.ensemble_members import Members, from_random_weights, read_membe
 from hpa.stages.ensemble_scores import EnsembleScores, decisions_of, measure_ensemble
 from hpa.stages.fuse import find_scores
 from hpa.stages.run_page import METRICS
-from hpa.tables import class_table, write_table
+from hpa.tables import as_records, class_table, write_table
 
 __all__ = ["EnsembleConfig", "EnsembleMember", "run"]
 
@@ -202,10 +202,7 @@ def _report(
 
 
 def _metrics(scores: EnsembleScores, members: Members, fitted: FittedEnsemble, random: Sequence[str]) -> dict[str, Any]:
-    plain = {
-        name: [{key: _plain(value) for key, value in row.items()} for row in getattr(scores, name).to_dict("records")]
-        for name in TABLES
-    }
+    plain = {name: as_records(getattr(scores, name)) for name in TABLES}
     return {
         "items": len(members.image_ids),
         "chosen": fitted.chosen,
@@ -243,7 +240,3 @@ def _read_fitted(config: EnsembleConfig, folder: Path) -> FittedEnsemble:
             f"{list(names)}"
         )
     return fitted
-
-
-def _plain(value: object) -> object:
-    return None if isinstance(value, float) and np.isnan(value) else value

@@ -1,6 +1,5 @@
 """What is known of one explained item, as plain values for JSON: of the item, its questions, and every map."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -14,6 +13,7 @@ from hpa.explain.shares import channel_shares
 from hpa.stages.explained_batch import QuestionBatch
 from hpa.stages.explained_items import Explainable
 from hpa.stages.explained_judging import Judgement
+from hpa.tables import json_value
 
 LIKELY = 5
 """Classes whose probabilities are told."""
@@ -56,7 +56,7 @@ def item_rows(
     for table_name, table in tables.items():
         rows[table_name] = [
             {"item": name, "class": batch.questions[row["item"]].name}
-            | {column: _plain(value) for column, value in row.items() if column != "item"}
+            | {column: json_value(value) for column, value in row.items() if column != "item"}
             for row in (table[table["item"].isin(own)] if len(table) else table).to_dict("records")
         ]
     return rows
@@ -91,10 +91,3 @@ def _item(batch: QuestionBatch, place: int, found: Explainable) -> dict[str, Any
         "predicted": [name for name, is_there in zip(names, decided, strict=True) if is_there],
         "likely": {names[number]: float(probabilities[number]) for number in likely},
     }
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, str):
-        return value
-    number = float(value)
-    return None if not math.isfinite(number) else int(number) if isinstance(value, int | np.integer) else number

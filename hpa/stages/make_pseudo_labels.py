@@ -16,7 +16,6 @@ from hpa.progress import say
 from hpa.pseudolabels import (
     RuleConfig,
     WeightConfig,
-    as_records,
     carry_ratings,
     cell_weights,
     positives_per_class,
@@ -33,7 +32,7 @@ from hpa.stages.cells_config import CELL_TABLE, CELLS, label_map_path
 from hpa.stages.dataset_config import DatasetConfig
 from hpa.stages.fuse import find_scores
 from hpa.stages.indexed_images import open_index
-from hpa.tables import CELL_KEY, IMAGE_KEY, align, class_table, class_values, read_table, write_table
+from hpa.tables import CELL_KEY, IMAGE_KEY, align, as_records, class_table, class_values, read_table, write_table
 
 STAGE = "make_pseudo_labels"
 LABELS, METRICS = true_labels.LABELS, "metrics.json"

@@ -26,6 +26,7 @@ CONFUSION, CONFUSED = "confusion.csv", "confused_pairs.csv"
 """Of single-label tasks: counts, true x predicted, and the pairs of classes, the most confused first."""
 
 REPORT = "report.html"
+SIMULATED = "Trained and measured on simulated images: the figures say nothing about real cells."
 
 
 def write_evaluation(
@@ -186,7 +187,7 @@ def _summary(config: TrainImageLevelConfig, data: Dataset, table: pd.DataFrame, 
 def _warnings(config: TrainImageLevelConfig, data: Dataset, found: Evaluation) -> list[str]:
     warnings = []
     if config.data.source.kind == "simulated":
-        warnings.append("Trained and measured on simulated images: the figures say nothing about real cells.")
+        warnings.append(SIMULATED)
     if len(config.chosen_folds) < config.data.fold.folds:
         warnings.append(
             f"Only {len(config.chosen_folds)} of {config.data.fold.folds} folds were held out, so most training "

@@ -10,6 +10,7 @@ from hpa.artifacts import write_json
 from hpa.evaluation import CompetitionScore, Verified, bootstrap, counts_from_texts, score
 from hpa.labels import HPA2021, ClassList
 from hpa.submission import read_submission
+from hpa.tables import json_value
 
 LEFT_OUT = {
     "outside": "on images outside the truth",
@@ -81,7 +82,7 @@ def summary(found: CompetitionScore, interval: tuple[float, float] | None) -> di
     """What `--json` writes: mAP, AP by class number, counts, and the interval."""
     content = found.to_json()
     if interval is not None:
-        content["interval"] = {"level": 0.95, "low": _plain(interval[0]), "high": _plain(interval[1])}
+        content["interval"] = {"level": 0.95, "low": json_value(interval[0]), "high": json_value(interval[1])}
     return content
 
 
@@ -114,7 +115,3 @@ def _table(frame: pd.DataFrame) -> str:
 
 def _figure(value: float) -> str:
     return "–" if math.isnan(value) else f"{value:.4f}"
-
-
-def _plain(value: float) -> float | None:
-    return None if math.isnan(value) else value

@@ -40,6 +40,7 @@ from hpa.simulation import SimulationConfig, simulate_image
 from hpa.stages.building import build_together
 from hpa.stages.run_page import peak_memory_gb
 from hpa.stages.segmentation_config import SimulatedPairsConfig, TrainSegmentationConfig
+from hpa.tables import json_value
 from hpa.training import BEST, History, load_weights, make_accelerator, train
 
 STAGE = TRAIN_SEGMENTATION
@@ -219,7 +220,7 @@ def _finish(config: TrainSegmentationConfig, folder: Path, model: Unet, held_out
     write_text(folder / PER_IMAGE, table.to_csv(index=False))
     best = history.best
     metrics: dict[str, object] = {
-        name: _plain(float(table[name].mean())) for name in table.columns if name.endswith("_f1")
+        name: json_value(float(table[name].mean())) for name in table.columns if name.endswith("_f1")
     }
     metrics |= {f"validation_{name}": value for name, value in best.metrics.items()}
     metrics |= {
@@ -244,7 +245,3 @@ def _finish(config: TrainSegmentationConfig, folder: Path, model: Unet, held_out
         f"held-out F1 at IoU {MATCH_IOU}: "
         + ", ".join(f"{name} {table[f'{name}_f1'].mean():.3f}" for name in TARGETS if f"{name}_f1" in table)
     )
-
-
-def _plain(value: float) -> float | None:
-    return value if np.isfinite(value) else None
