@@ -15,6 +15,7 @@ from hpa.backbones import RANDOM_WEIGHTS
 from hpa.classification import ImageDataset
 from hpa.config import Config
 from hpa.evaluation import evaluate
+from hpa.parallel import peak_memory_gb
 from hpa.progress import say
 from hpa.stages import run_page
 from hpa.stages.dataset import Dataset, DatasetConfig, open_dataset, prepare
@@ -142,7 +143,7 @@ def _write_evaluation(
     told = f"{RANDOM_WEIGHTS} ({', '.join(random)})" if random else "trained before"
     metrics = found.metrics | {
         "seconds": round(seconds, 1),
-        "peak_memory_gb": round(run_page.peak_memory_gb(), 3),
+        "peak_memory_gb": round(peak_memory_gb(), 3),
         "initial_weights": told,
     }
     run_page.write_page(

@@ -1,7 +1,5 @@
 """What a run leaves for people: metrics.json, per_class.csv and report.html, from its out-of-fold predictions."""
 
-import resource
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from hpa.arrays import Probabilities
 from hpa.artifacts import make_record, write_json, write_text
 from hpa.evaluation import Evaluation, confused_pairs, evaluate, pick_examples
 from hpa.labels import ClassList
+from hpa.parallel import peak_memory_gb
 from hpa.report import Example, make_example, run_report
 from hpa.stages.dataset import Dataset
 from hpa.stages.image_level_config import TrainImageLevelConfig
@@ -139,13 +138,6 @@ def _examples(
         )
         for row in picked["row"]
     ]
-
-
-def peak_memory_gb() -> float:
-    """Most resident memory so far of this process and of its largest finished or waited-for child, in 10^9 bytes."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    usage = [resource.getrusage(who).ru_maxrss * unit for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(usage) / 1e9
 
 
 def _names(classes: ClassList, chosen: np.ndarray) -> tuple[str, ...]:

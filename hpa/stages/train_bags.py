@@ -16,6 +16,7 @@ from hpa.backbones import RandomWeights
 from hpa.cell_cache import CellCache
 from hpa.classification import BagModel, build_bag_model
 from hpa.evaluation import evaluate
+from hpa.parallel import peak_memory_gb
 from hpa.progress import say
 from hpa.stages import cache_cells, run_page
 from hpa.stages.bag_config import TrainBagsConfig
@@ -26,7 +27,7 @@ from hpa.stages.cell_networks import CellRunContent, CellStage, write_content
 from hpa.stages.dataset import Dataset, open_dataset, prepare
 from hpa.stages.initial_run import initial_fingerprint, load_initial
 from hpa.tables import class_table, class_values, read_table, write_table
-from hpa.training import BEST, History, load_weights, make_accelerator, train
+from hpa.training import BEST, load_weights, make_accelerator, seconds_trained, train
 
 STAGE: CellStage = "train_bags"
 INITIAL = ("train_image_level", "train_cell_level")
@@ -80,7 +81,7 @@ def run(config: TrainBagsConfig) -> Path:
     with build_together(config.out, record, accelerator) as folder:
         if accelerator.is_main_process:
             _write_description(folder, config, data, cache, cached.config.get("crops", {}))
-        earlier = sum(_seconds_trained(folder / f"fold{fold}") for fold in config.chosen_folds)
+        earlier = seconds_trained(folder)
         initialisation = ""
         for fold in config.chosen_folds:
             initialisation = _run_fold(config, data, cache, has_cells, fold, folder / f"fold{fold}", accelerator)
@@ -195,7 +196,7 @@ def _write_evaluation(
         "images": len(table),
         "cells": cells,
         "seconds": round(seconds, 1),
-        "peak_memory_gb": round(run_page.peak_memory_gb(), 3),
+        "peak_memory_gb": round(peak_memory_gb(), 3),
         "initial_weights": initialisation,
     }
     run_page.write_page(
@@ -220,10 +221,3 @@ def _write_evaluation(
         f"held-out macro AP of images {metrics['macro_ap']:.3f} (constant predictor "
         f"{metrics['macro_ap_constant']:.3f}); report: {config.out / run_page.REPORT}"
     )
-
-
-def _seconds_trained(folder: Path) -> float:
-    """Seconds of the epochs that an earlier, interrupted call finished."""
-    if not (folder / "history.json").exists():
-        return 0.0
-    return sum(epoch.seconds for epoch in History.read(folder).epochs)

@@ -26,6 +26,7 @@ from hpa.classification import ImageClassifier, build_model
 from hpa.classification.cell_dataset import CellDataset
 from hpa.evaluation import average_precision, evaluate
 from hpa.labels import ClassList
+from hpa.parallel import peak_memory_gb
 from hpa.progress import say
 from hpa.stages import fold as fold_stage
 from hpa.stages import run_page
@@ -35,7 +36,7 @@ from hpa.stages.cell_networks import CellRunContent, write_content
 from hpa.stages.cell_task import AT_ONCE, CellTask, LabelledCells, open_labelled_cells, predict_cells
 from hpa.stages.initial_run import initial_fingerprint, load_initial
 from hpa.tables import CELL_KEY, class_table, class_values, read_embeddings, read_table, write_table
-from hpa.training import BEST, History, load_weights, make_accelerator, train
+from hpa.training import BEST, load_weights, make_accelerator, seconds_trained, train
 
 STAGE: Final = "train_cell_level"
 INITIAL = (STAGE, "train_image_level")
@@ -78,7 +79,7 @@ def run(config: TrainCellLevelConfig) -> Path:
     with build_together(config.out, record, accelerator) as folder:
         if accelerator.is_main_process:
             _write_description(folder, config, data)
-        earlier = sum(_seconds_trained(folder / f"fold{number}") for number in config.chosen_folds)
+        earlier = seconds_trained(folder)
         initialisation = ""
         for number in config.chosen_folds:
             initialisation = _run_fold(config, data, number, folder / f"fold{number}", accelerator)
@@ -86,7 +87,7 @@ def run(config: TrainCellLevelConfig) -> Path:
             table = _join_folds(folder, config.chosen_folds)
             metrics = _measure(folder, data, table) | {
                 "seconds": round(time.perf_counter() - start + earlier, 1),
-                "peak_memory_gb": round(run_page.peak_memory_gb(), 3),
+                "peak_memory_gb": round(peak_memory_gb(), 3),
                 "initial_weights": initialisation,
             }
             write_json(folder / run_page.METRICS, metrics)
@@ -230,10 +231,3 @@ def _decided(targets: Targets, classes: ClassList) -> Targets:
 
 def _shown(value: float | None) -> str:
     return "undefined" if value is None else f"{value:.3f}"
-
-
-def _seconds_trained(folder: Path) -> float:
-    """Seconds of the epochs that an earlier, interrupted call finished."""
-    if not (folder / "history.json").exists():
-        return 0.0
-    return sum(epoch.seconds for epoch in History.read(folder).epochs)

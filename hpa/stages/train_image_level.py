@@ -23,7 +23,7 @@ from hpa.stages.noise_tasks import build_network, build_task, loop_settings
 from hpa.stages.trained_run import RunContent, write_content
 from hpa.stages.training_labels import TrainingLabels, decisions_fingerprint, open_decisions
 from hpa.tables import class_table, read_embeddings, read_table, write_embeddings, write_table
-from hpa.training import BEST, History, load_weights, make_accelerator, train
+from hpa.training import BEST, load_weights, make_accelerator, seconds_trained, train
 
 STAGE = "train_image_level"
 CONFIG = "config.yaml"
@@ -72,7 +72,7 @@ def run(config: TrainImageLevelConfig) -> Path:
     with build_together(config.out, record, accelerator) as folder:
         if accelerator.is_main_process:
             _write_description(folder, config, data)
-        earlier = sum(_seconds_trained(folder / f"fold{fold}") for fold in config.chosen_folds)
+        earlier = seconds_trained(folder)
         initialisation = ""
         for fold in config.chosen_folds:
             initialisation = _run_fold(config, data, labels, fold, folder / f"fold{fold}", accelerator)
@@ -163,9 +163,3 @@ def _join_folds(folder: Path, folds: tuple[int, ...]) -> tuple[pd.DataFrame, Emb
     tables = [read_table(folder / f"fold{fold}" / OUT_OF_FOLD) for fold in folds]
     embeddings = [np.asarray(read_embeddings(folder / f"fold{fold}" / EMBEDDINGS)[1]) for fold in folds]
     return pd.concat(tables, ignore_index=True), np.concatenate(embeddings)
-
-
-def _seconds_trained(folder: Path) -> float:
-    """Seconds of the epochs that an earlier, interrupted call finished."""
-    finished = [part for part in (folder / two_phase.FIRST, folder) if (part / "history.json").exists()]
-    return sum((epoch.seconds for part in finished for epoch in History.read(part).epochs), 0.0)

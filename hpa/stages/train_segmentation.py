@@ -14,7 +14,7 @@ import yaml
 from hpa.artifacts import fingerprint, is_finished, make_record, write_json, write_text
 from hpa.evaluation import f1_at_iou
 from hpa.images import CHANNELS
-from hpa.parallel import open_executor
+from hpa.parallel import open_executor, peak_memory_gb
 from hpa.progress import say, tracked
 from hpa.report import TrueAndFound, segmentation_training_report
 from hpa.segmentation import (
@@ -38,7 +38,6 @@ from hpa.segmentation import (
 )
 from hpa.simulation import SimulationConfig, simulate_image
 from hpa.stages.building import build_together
-from hpa.stages.run_page import peak_memory_gb
 from hpa.stages.segmentation_config import SimulatedPairsConfig, TrainSegmentationConfig
 from hpa.tables import json_value
 from hpa.training import BEST, History, load_weights, make_accelerator, train

@@ -4,7 +4,7 @@ from hpa.training.checkpoints import BEST, LAST, CheckpointError, load_weights, 
 from hpa.training.config import LoopConfig, MachineConfig
 from hpa.training.device import Precision, make_accelerator
 from hpa.training.divergence import TrainingDivergedError
-from hpa.training.history import Epoch, History
+from hpa.training.history import Epoch, History, seconds_trained
 from hpa.training.inference import infer
 from hpa.training.loop import train
 from hpa.training.task import Batch, Sample, StatefulTask, Step, Task
@@ -28,5 +28,6 @@ __all__ = [
     "load_weights",
     "make_accelerator",
     "save_weights",
+    "seconds_trained",
     "train",
 ]

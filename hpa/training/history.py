@@ -87,3 +87,9 @@ class History(Config):
         except pydantic.ValidationError as error:
             path = folder / "history.json"
             raise ValueError(f"{path}: is not a training history ({error.error_count()} problems)") from None
+
+
+def seconds_trained(folder: Path) -> float:
+    """Seconds of all epochs whose histories lie in a folder or below it: what an interrupted call has done already."""
+    histories = (History.read(file.parent) for file in sorted(folder.rglob("history.json")))
+    return sum((epoch.seconds for history in histories for epoch in history.epochs), 0.0)
