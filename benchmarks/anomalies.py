@@ -26,9 +26,8 @@ from pyod.models.knn import KNN
 from hpa.anomaly.findings import Finding
 from hpa.simulation import SimulationConfig
 from hpa.simulation.config import DefectsConfig
-from hpa.stages import detect_anomalies, embed
-from hpa.stages.dataset_config import CacheSettings, DatasetConfig, IndexSettings, SimulatedSource
-from hpa.stages.detect_anomalies_config import (
+from hpa.stages.anomalies import detect_anomalies, embed
+from hpa.stages.anomalies.detect_anomalies_config import (
     AnyDetector,
     ClassCentre,
     DetectAnomaliesConfig,
@@ -37,8 +36,9 @@ from hpa.stages.detect_anomalies_config import (
     Mahalanobis,
     Neighbours,
 )
-from hpa.stages.embed_config import BackboneMethod, EmbedConfig, SiftMethod
-from hpa.stages.planted_defects import ANY_IMAGE_DEFECT, planted_defects, score_findings
+from hpa.stages.anomalies.embed_config import BackboneMethod, EmbedConfig, SiftMethod
+from hpa.stages.anomalies.planted_defects import ANY_IMAGE_DEFECT, planted_defects, score_findings
+from hpa.stages.data.dataset_config import CacheSettings, DatasetConfig, IndexSettings, SimulatedSource
 from hpa.tables import read_embeddings
 
 KINDS = ("swapped_channels", "out_of_focus", "saturated", "nearly_empty", "duplicate")

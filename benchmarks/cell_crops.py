@@ -33,7 +33,7 @@ from hpa.classification.cell_dataset import CellDataset
 from hpa.crops import CropConfig, crop_cells
 from hpa.images import CHANNELS
 from hpa.labels import HPA2021
-from hpa.stages.cell_task import predict_cells
+from hpa.stages.cell_level.cell_task import predict_cells
 from hpa.training import MachineConfig, make_accelerator
 from hpa.training.loader import BatchLoader
 

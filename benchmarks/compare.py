@@ -21,9 +21,10 @@ from pathlib import Path
 import torch
 
 from hpa.config import load_config
-from hpa.stages import compare, train_image_level
-from hpa.stages.compare_config import CompareConfig
-from hpa.stages.dataset import prepare
+from hpa.stages.comparison import compare
+from hpa.stages.comparison.compare_config import CompareConfig
+from hpa.stages.data.dataset import prepare
+from hpa.stages.image_level import train_image_level
 
 BARE = ("robustness=null", "costs.seconds=1e-9", "costs.batch_size=1", "bootstrap.rounds=1", "bootstrap.figures=[]")
 

@@ -31,9 +31,11 @@ import pandas as pd
 from hpa.config import load_config
 from hpa.evaluation import average_precision, cross_fit_thresholds, decide, roc_auc, score_decisions
 from hpa.evaluation.threshold_moving import cross_fit_factors, decide_moved
-from hpa.stages import dataset, denoise, detect_anomalies, embed, predict, train_image_level
-from hpa.stages.dataset_config import DatasetConfig
-from hpa.stages.train_image_level import TrainImageLevelConfig
+from hpa.stages.anomalies import denoise, detect_anomalies, embed
+from hpa.stages.data import dataset
+from hpa.stages.data.dataset_config import DatasetConfig
+from hpa.stages.image_level import predict, train_image_level
+from hpa.stages.image_level.train_image_level import TrainImageLevelConfig
 from hpa.tables import align, class_values, read_table
 
 FIELD, TEST_SEED = 81.92, 1000

@@ -26,10 +26,12 @@ import yaml
 
 from hpa.config import load_config
 from hpa.report.explanation_wording import cost, method_name
-from hpa.stages import explain, segment_cells, train_image_level
-from hpa.stages.cells_config import SegmentCellsConfig
-from hpa.stages.explain_config import ExplainConfig
-from hpa.stages.train_image_level import TrainImageLevelConfig
+from hpa.stages.cells import segment_cells
+from hpa.stages.cells.cells_config import SegmentCellsConfig
+from hpa.stages.explanation import explain
+from hpa.stages.explanation.explain_config import ExplainConfig
+from hpa.stages.image_level import train_image_level
+from hpa.stages.image_level.train_image_level import TrainImageLevelConfig
 
 CONFIG = Path(__file__).parents[1] / "configs" / "explain" / "methods.yaml"
 DEAR = ("smooth_grad", "integrated_gradients", "gradient_shap", "partition_shap", "kernel_shap", "lime")

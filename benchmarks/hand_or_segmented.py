@@ -33,11 +33,13 @@ from hpa.images import CHANNELS, read_image
 from hpa.labels import ClassList
 from hpa.segmentation import read_label_map
 from hpa.simulation import SimulationConfig
-from hpa.stages import segment_cells, simulate, train_image_level
-from hpa.stages.cells_config import CELLS, SegmentCellsConfig, label_map_path
-from hpa.stages.dataset_config import DatasetConfig, SimulatedSource
-from hpa.stages.train_image_level import TrainImageLevelConfig
-from hpa.stages.trained_run import open_run
+from hpa.stages.cells import segment_cells
+from hpa.stages.cells.cells_config import CELLS, SegmentCellsConfig, label_map_path
+from hpa.stages.data import simulate
+from hpa.stages.data.dataset_config import DatasetConfig, SimulatedSource
+from hpa.stages.image_level import train_image_level
+from hpa.stages.image_level.train_image_level import TrainImageLevelConfig
+from hpa.stages.image_level.trained_run import open_run
 from hpa.tables import class_values, read_table
 
 CONFIG = Path(__file__).parents[1] / "configs" / "image_level" / "healthy_metastatic.yaml"

@@ -28,9 +28,11 @@ from hpa.evaluation import decide
 from hpa.evaluation.paired import Predictor, compare, intervals, resample
 from hpa.evaluation.weighted_rounds import Statistic
 from hpa.labels import ClassList
-from hpa.stages import ensemble, fold, train_image_level
-from hpa.stages.ensemble_config import EnsembleConfig
-from hpa.stages.train_image_level import TrainImageLevelConfig
+from hpa.stages.comparison import ensemble
+from hpa.stages.comparison.ensemble_config import EnsembleConfig
+from hpa.stages.data import fold
+from hpa.stages.image_level import train_image_level
+from hpa.stages.image_level.train_image_level import TrainImageLevelConfig
 from hpa.tables import align, class_values, read_table
 
 CONFIG = Path(__file__).parents[1] / "configs" / "image_level" / "healthy_metastatic.yaml"

@@ -23,8 +23,8 @@ from hpa.intensity import intensities
 from hpa.parallel import WorkersConfig, available_cores, map_images, open_executor
 from hpa.phash import perceptual_hash
 from hpa.simulation import SimulationConfig
-from hpa.stages import index, simulate
-from hpa.stages.dataset_config import DatasetConfig
+from hpa.stages.data import index, simulate
+from hpa.stages.data.dataset_config import DatasetConfig
 
 DISTINCT = 50
 

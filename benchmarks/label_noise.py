@@ -48,9 +48,10 @@ from hpa.simulation import SimulationConfig
 from hpa.simulation.config import DefectsConfig
 from hpa.simulation.defects import plan_defect, wrong_classes
 from hpa.simulation.labelling import make_antibody
-from hpa.stages import dataset, embed
-from hpa.stages.dataset_config import CacheSettings, DatasetConfig, IndexSettings, SimulatedSource
-from hpa.stages.embed_config import EmbedConfig
+from hpa.stages.anomalies import embed
+from hpa.stages.anomalies.embed_config import EmbedConfig
+from hpa.stages.data import dataset
+from hpa.stages.data.dataset_config import CacheSettings, DatasetConfig, IndexSettings, SimulatedSource
 from hpa.tables import read_embeddings
 
 SIZE, FIELD, FOLDS = 256, 81.92, 5

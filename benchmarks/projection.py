@@ -37,7 +37,7 @@ from hpa.parallel import WorkersConfig
 from hpa.report.scatter_items import Column, Panel, ScatterItems
 from hpa.report.scatter_page import write_scatter_page
 from hpa.simulation import SimulationConfig, simulate_image
-from hpa.stages.item_thumbnails import make_thumbnails
+from hpa.stages.anomalies.item_thumbnails import make_thumbnails
 
 CENTRES = 200
 SIDE = 160

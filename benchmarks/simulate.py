@@ -14,7 +14,7 @@ import cv2
 
 from hpa.parallel import WorkersConfig
 from hpa.simulation import SimulationConfig, simulate_image
-from hpa.stages.simulate import SimulateConfig, run
+from hpa.stages.data.simulate import SimulateConfig, run
 
 DEMANDED = 2.0
 """Images per second and core at 512 px."""

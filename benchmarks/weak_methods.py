@@ -30,8 +30,8 @@ from hpa.evaluation import match_instances
 from hpa.labels import HPA2021
 from hpa.pseudolabels import carry_ratings, rank_agreement, read_ratings
 from hpa.segmentation import find_label_map, read_label_map
-from hpa.stages.cells_config import CELLS, label_map_path
-from hpa.stages.pipeline_report import read_scores
+from hpa.stages.cells.cells_config import CELLS, label_map_path
+from hpa.stages.pipeline.pipeline_report import read_scores
 from hpa.tables import CELL_KEY, class_values
 
 TEST_SEED = 1000

@@ -68,7 +68,7 @@ def test_the_folder_is_the_last_line(tmp_path, capsys):
     ],
 )
 def test_expected_errors_are_messages(error, status, expected, monkeypatch, capsys):
-    from hpa.stages import simulate
+    from hpa.stages.data import simulate
 
     def fail(config):
         raise error
@@ -81,7 +81,7 @@ def test_expected_errors_are_messages(error, status, expected, monkeypatch, caps
 
 
 def test_tracebacks_for_those_who_ask(monkeypatch):
-    from hpa.stages import simulate
+    from hpa.stages.data import simulate
 
     def fail(config):
         raise ValueError("inside")
@@ -101,21 +101,21 @@ def test_an_output_that_cannot_be_written(tmp_path, capsys):
 
 @pytest.mark.parametrize("path", sorted((REPOSITORY / "configs").rglob("*.yaml")), ids=lambda path: path.stem)
 def test_every_configuration_loads_and_says_its_command(path):
-    from hpa.stages.annotators_config import AnnotatorsConfig
-    from hpa.stages.build_submission import BuildSubmissionConfig
-    from hpa.stages.cells_config import SegmentCellsConfig
-    from hpa.stages.compare_config import CompareConfig
-    from hpa.stages.dataset_config import DatasetConfig
-    from hpa.stages.denoise_config import DenoiseConfig
-    from hpa.stages.detect_anomalies_config import DetectAnomaliesConfig
-    from hpa.stages.ensemble_config import EnsembleConfig
-    from hpa.stages.explain_config import ExplainConfig
-    from hpa.stages.fuse import FuseConfig
-    from hpa.stages.pipeline_config import PipelineConfig
-    from hpa.stages.search_config import SearchConfig
-    from hpa.stages.segmentation_config import TrainSegmentationConfig
-    from hpa.stages.time_budget import TimeBudgetConfig
-    from hpa.stages.train_image_level import TrainImageLevelConfig
+    from hpa.stages.anomalies.annotators_config import AnnotatorsConfig
+    from hpa.stages.anomalies.denoise_config import DenoiseConfig
+    from hpa.stages.anomalies.detect_anomalies_config import DetectAnomaliesConfig
+    from hpa.stages.cell_level.fuse import FuseConfig
+    from hpa.stages.cells.cells_config import SegmentCellsConfig
+    from hpa.stages.cells.segmentation_config import TrainSegmentationConfig
+    from hpa.stages.comparison.compare_config import CompareConfig
+    from hpa.stages.comparison.ensemble_config import EnsembleConfig
+    from hpa.stages.comparison.search_config import SearchConfig
+    from hpa.stages.data.dataset_config import DatasetConfig
+    from hpa.stages.explanation.explain_config import ExplainConfig
+    from hpa.stages.image_level.train_image_level import TrainImageLevelConfig
+    from hpa.stages.pipeline.pipeline_config import PipelineConfig
+    from hpa.stages.submission.build_submission import BuildSubmissionConfig
+    from hpa.stages.submission.time_budget import TimeBudgetConfig
 
     model = {
         "data": DatasetConfig,
@@ -141,8 +141,8 @@ def test_every_configuration_loads_and_says_its_command(path):
 
 
 def test_the_demo_configuration_is_what_happens_without_one():
-    from hpa.stages.pipeline_config import PipelineConfig
-    from hpa.stages.train_image_level import TrainImageLevelConfig
+    from hpa.stages.image_level.train_image_level import TrainImageLevelConfig
+    from hpa.stages.pipeline.pipeline_config import PipelineConfig
 
     assert load_config(PipelineConfig, REPOSITORY / "configs" / "pipeline" / "demo.yaml") == PipelineConfig()
 

@@ -20,7 +20,7 @@ def embed(config: ConfigOption = None, overrides: Overrides = None) -> None:
 
     **Example**: `hpa embed method.kind=backbone out=work/demo/embed`
     """
-    from hpa.stages import embed as stage
+    from hpa.stages.anomalies import embed as stage
 
     run_configured(stage.EmbedConfig, stage.run, config, overrides)
 
@@ -35,7 +35,7 @@ def detect_anomalies(config: ConfigOption = None, overrides: Overrides = None) -
 
     **Example**: `hpa detect_anomalies out=work/demo/anomalies`
     """
-    from hpa.stages import detect_anomalies as stage
+    from hpa.stages.anomalies import detect_anomalies as stage
 
     run_configured(stage.DetectAnomaliesConfig, stage.run, config, overrides)
 
@@ -50,7 +50,7 @@ def project(config: ConfigOption = None, overrides: Overrides = None) -> None:
 
     **Example**: `hpa project embeddings.backbone=work/demo/embed findings=work/demo/anomalies`
     """
-    from hpa.stages import project as stage
+    from hpa.stages.anomalies import project as stage
 
     run_configured(stage.ProjectConfig, stage.run, config, overrides)
 
@@ -65,6 +65,6 @@ def denoise(config: ConfigOption = None, overrides: Overrides = None) -> None:
 
     **Example**: `hpa denoise findings=work/demo/anomalies policy.kind=drop out=work/demo/denoised`
     """
-    from hpa.stages import denoise as stage
+    from hpa.stages.anomalies import denoise as stage
 
     run_configured(stage.DenoiseConfig, stage.run, config, overrides)

@@ -20,7 +20,7 @@ def cache_cells(config: ConfigOption = None, overrides: Overrides = None) -> Non
 
     **Example**: `hpa cache_cells cells=work/hpa2021/cells crops.size=128 out=work/hpa2021/cache_cells`
     """
-    from hpa.stages import cache_cells as stage
+    from hpa.stages.cells import cache_cells as stage
 
     run_configured(stage.CacheCellsConfig, stage.run, config, overrides)
 
@@ -35,7 +35,7 @@ def score_cells(config: ConfigOption = None, overrides: Overrides = None) -> Non
 
     **Example**: `hpa score_cells run=runs/hpa2021_lite0 cells=work/hpa2021/cells out=runs/cam`
     """
-    from hpa.stages import score_cells as stage
+    from hpa.stages.cell_level import score_cells as stage
 
     run_configured(stage.ScoreCellsConfig, stage.run, config, overrides)
 
@@ -50,7 +50,7 @@ def train_bags(config: ConfigOption = None, overrides: Overrides = None) -> None
 
     **Example**: `hpa train_bags cells_cache=work/hpa2021/cache_cells out=runs/bags`
     """
-    from hpa.stages import train_bags as stage
+    from hpa.stages.cell_level import train_bags as stage
 
     run_configured(stage.TrainBagsConfig, stage.run, config, overrides)
 
@@ -65,7 +65,7 @@ def make_pseudo_labels(config: ConfigOption = None, overrides: Overrides = None)
 
     **Example**: `hpa make_pseudo_labels cells=work/hpa2021/cells image_scores=runs/hpa2021_lite0`
     """
-    from hpa.stages import make_pseudo_labels as stage
+    from hpa.stages.cell_level import make_pseudo_labels as stage
 
     run_configured(stage.MakePseudoLabelsConfig, stage.run, config, overrides)
 
@@ -80,7 +80,7 @@ def true_labels(config: ConfigOption = None, overrides: Overrides = None) -> Non
 
     **Example**: `hpa true_labels cells=work/demo/segment_cells out=work/demo/true_labels`
     """
-    from hpa.stages import true_labels as stage
+    from hpa.stages.cells import true_labels as stage
 
     run_configured(stage.TrueLabelsConfig, stage.run, config, overrides)
 
@@ -95,7 +95,7 @@ def train_cell_level(config: ConfigOption = None, overrides: Overrides = None) -
 
     **Example**: `hpa train_cell_level cells_cache=work/hpa2021/cache_cells labels=work/hpa2021/pseudo_labels`
     """
-    from hpa.stages import train_cell_level as stage
+    from hpa.stages.cell_level import train_cell_level as stage
 
     run_configured(stage.TrainCellLevelConfig, stage.run, config, overrides)
 
@@ -110,7 +110,7 @@ def predict_cells(config: ConfigOption = None, overrides: Overrides = None) -> N
 
     **Example**: `hpa predict_cells runs=[runs/cell_level] cells_cache=work/test/cache_cells out=runs/test_cells`
     """
-    from hpa.stages import predict_cells as stage
+    from hpa.stages.cell_level import predict_cells as stage
 
     run_configured(stage.PredictCellsConfig, stage.run, config, overrides)
 
@@ -125,6 +125,6 @@ def fuse(config: ConfigOption = None, overrides: Overrides = None) -> None:
 
     **Example**: `hpa fuse --config configs/fusion/image_and_cell.yaml`
     """
-    from hpa.stages import fuse as stage
+    from hpa.stages.cell_level import fuse as stage
 
     run_configured(stage.FuseConfig, stage.run, config, overrides)

@@ -21,7 +21,7 @@ def simulate(config: ConfigOption = None, overrides: Overrides = None) -> None:
 
     **Example**: `hpa simulate out=work/atlas simulation.images=500`
     """
-    from hpa.stages import simulate as stage
+    from hpa.stages.data import simulate as stage
 
     run_configured(stage.SimulateConfig, stage.run, config, overrides)
 
@@ -36,8 +36,8 @@ def index(config: ConfigOption = None, overrides: Overrides = None) -> None:
 
     **Example**: `hpa index --config configs/data/hpa2021.yaml source.folder=train source.csv=train.csv`
     """
-    from hpa.stages import dataset
-    from hpa.stages import index as stage
+    from hpa.stages.data import dataset
+    from hpa.stages.data import index as stage
 
     run_configured(dataset.DatasetConfig, stage.run, config, overrides, section="data")
 
@@ -52,8 +52,8 @@ def fold(config: ConfigOption = None, overrides: Overrides = None) -> None:
 
     **Example**: `hpa fold --config configs/data/hpa2021.yaml fold.folds=5`
     """
-    from hpa.stages import dataset
-    from hpa.stages import fold as stage
+    from hpa.stages.data import dataset
+    from hpa.stages.data import fold as stage
 
     run_configured(dataset.DatasetConfig, stage.run, config, overrides, section="data")
 
@@ -68,8 +68,8 @@ def cache(config: ConfigOption = None, overrides: Overrides = None) -> None:
 
     **Example**: `hpa cache --config configs/data/hpa2021.yaml cache.size=600`
     """
-    from hpa.stages import cache as stage
-    from hpa.stages import dataset
+    from hpa.stages.data import cache as stage
+    from hpa.stages.data import dataset
 
     run_configured(dataset.DatasetConfig, stage.run, config, overrides, section="data")
 
@@ -84,6 +84,6 @@ def describe(config: ConfigOption = None, overrides: Overrides = None) -> None:
 
     **Example**: `hpa describe --config configs/data/hpa2021.yaml source.folder=train source.csv=train.csv`
     """
-    from hpa.stages import describe as stage
+    from hpa.stages.data import describe as stage
 
     run_configured(stage.DescribeConfig, stage.run, config, overrides, section="data")

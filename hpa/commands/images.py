@@ -20,7 +20,7 @@ def train_image_level(config: ConfigOption = None, overrides: Overrides = None) 
 
     **Example**: `hpa train_image_level --config configs/image_level/demo.yaml loop.epochs=12 out=runs/longer`
     """
-    from hpa.stages import train_image_level as stage
+    from hpa.stages.image_level import train_image_level as stage
 
     run_configured(stage.TrainImageLevelConfig, stage.run, config, overrides)
 
@@ -35,6 +35,6 @@ def predict(config: ConfigOption = None, overrides: Overrides = None) -> None:
 
     **Example**: `hpa predict runs=[runs/demo] data.source.kind=kaggle2021 data.source.folder=test out=runs/test`
     """
-    from hpa.stages import predict as stage
+    from hpa.stages.image_level import predict as stage
 
     run_configured(stage.PredictConfig, stage.run, config, overrides)

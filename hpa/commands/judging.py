@@ -21,7 +21,7 @@ def explain(config: ConfigOption = None, overrides: Overrides = None) -> None:
 
     **Example**: `hpa explain run=runs/demo out=runs/explanations`
     """
-    from hpa.stages import explain as stage
+    from hpa.stages.explanation import explain as stage
 
     run_configured(stage.ExplainConfig, stage.run, config, overrides)
 
@@ -37,7 +37,7 @@ def compare(config: ConfigOption = None, overrides: Overrides = None) -> None:
 
     **Example**: `hpa compare --config configs/compare/demo.yaml`
     """
-    from hpa.stages import compare as stage
+    from hpa.stages.comparison import compare as stage
 
     run_configured(stage.CompareConfig, stage.run, config, overrides)
 
@@ -52,7 +52,7 @@ def search(config: ConfigOption = None, overrides: Overrides = None) -> None:
 
     **Example**: `hpa search --config configs/search/demo.yaml`
     """
-    from hpa.stages import search as stage
+    from hpa.stages.comparison import search as stage
 
     run_configured(stage.SearchConfig, stage.run, config, overrides)
 
@@ -70,7 +70,7 @@ def ensemble(config: ConfigOption = None, overrides: Overrides = None) -> None:
 
     **Example**: `hpa ensemble --config configs/ensemble/stacking.yaml`
     """
-    from hpa.stages import ensemble as stage
+    from hpa.stages.comparison import ensemble as stage
 
     run_configured(stage.EnsembleConfig, stage.run, config, overrides)
 
@@ -85,6 +85,6 @@ def annotators(config: ConfigOption = None, overrides: Overrides = None) -> None
 
     **Example**: `hpa annotators --config configs/annotators/chaoyang.yaml data.source.folder=/data/chaoyang`
     """
-    from hpa.stages import annotators as stage
+    from hpa.stages.anomalies import annotators as stage
 
     run_configured(stage.AnnotatorsConfig, stage.run, config, overrides)

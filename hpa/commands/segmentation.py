@@ -23,7 +23,7 @@ def segment_cells(config: ConfigOption = None, overrides: Overrides = None) -> N
 
     **Example**: `hpa segment_cells data.source.kind=kaggle2021 data.source.folder=test out=work/test/cells`
     """
-    from hpa.stages import segment_cells as stage
+    from hpa.stages.cells import segment_cells as stage
 
     run_configured(stage.SegmentCellsConfig, stage.run, config, overrides)
 
@@ -38,7 +38,7 @@ def train_segmentation(config: ConfigOption = None, overrides: Overrides = None)
 
     **Example**: `hpa train_segmentation source.kind=folder source.images=fields source.cells=masks out=runs/unet`
     """
-    from hpa.stages import train_segmentation as stage
+    from hpa.stages.cells import train_segmentation as stage
 
     run_configured(stage.TrainSegmentationConfig, stage.run, config, overrides)
 

@@ -23,7 +23,7 @@ def run_pipeline(config: ConfigOption = None, overrides: Overrides = None) -> No
 
     **Example**: `hpa run_pipeline --config configs/pipeline/demo.yaml`
     """
-    from hpa.stages import run_pipeline as stage
+    from hpa.stages.pipeline import run_pipeline as stage
 
     run_configured(stage.PipelineConfig, stage.run, config, overrides)
 
@@ -38,7 +38,7 @@ def build_submission(config: ConfigOption = None, overrides: Overrides = None) -
 
     **Example**: `hpa build_submission cells=work/test/cells probabilities=runs/test name=first`
     """
-    from hpa.stages import build_submission as stage
+    from hpa.stages.submission import build_submission as stage
 
     run_configured(stage.BuildSubmissionConfig, stage.run, config, overrides)
 
@@ -94,7 +94,7 @@ def score_submission(
     **Example**: `hpa score-submission --truth truth.csv --prediction submissions/first/submission.csv`
     """
     with explained():
-        from hpa.stages import score_submission as stage
+        from hpa.stages.submission import score_submission as stage
 
         found, interval = stage.run(truth, prediction, verified, json, rounds)
         typer.echo(stage.as_text(found, interval))
@@ -110,7 +110,7 @@ def write_truth(config: ConfigOption = None, overrides: Overrides = None) -> Non
 
     **Example**: `hpa write_truth label_maps=masks labels=work/hpa2021/index/labels.parquet out=truth.csv`
     """
-    from hpa.stages import write_truth as stage
+    from hpa.stages.submission import write_truth as stage
 
     run_configured(stage.WriteTruthConfig, stage.run, config, overrides)
 
@@ -125,6 +125,6 @@ def time_budget(config: ConfigOption = None, overrides: Overrides = None) -> Non
 
     **Example**: `hpa time_budget cells.data.source.folder=test cells.data.source.kind=kaggle2021 runs=[runs/b7]`
     """
-    from hpa.stages import time_budget as stage
+    from hpa.stages.submission import time_budget as stage
 
     run_configured(stage.TimeBudgetConfig, stage.run, config, overrides)

@@ -1,1 +1,4 @@
-"""One file per stage: configuration and input artifacts in, one artifact out; the only place where domains meet."""
+"""Stages, a package per subject and a file per stage: configuration and input artifacts in, one artifact out.
+
+The only place where domains meet. Lower packages know nothing of higher ones (an import contract in pyproject.toml).
+"""

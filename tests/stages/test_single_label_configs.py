@@ -10,10 +10,11 @@ import pytest
 
 from hpa.classification import build_model
 from hpa.config import load_config, validate
-from hpa.stages import ensemble, predict, train_image_level
-from hpa.stages.ensemble_config import EnsembleConfig
-from hpa.stages.predict import PredictConfig
-from hpa.stages.train_image_level import TrainImageLevelConfig
+from hpa.stages.comparison import ensemble
+from hpa.stages.comparison.ensemble_config import EnsembleConfig
+from hpa.stages.image_level import predict, train_image_level
+from hpa.stages.image_level.predict import PredictConfig
+from hpa.stages.image_level.train_image_level import TrainImageLevelConfig
 from hpa.tables import read_table, write_table
 
 CONFIGS = Path(__file__).parents[2] / "configs"

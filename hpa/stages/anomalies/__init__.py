@@ -1,0 +1,1 @@
+"""Wrong images and labels: embeddings, detectors, maps, decisions, annotators' agreement."""

@@ -1,0 +1,1 @@
+"""Classifiers of cells by weak supervision: scores, bags, pseudo-labels, training, fusion."""

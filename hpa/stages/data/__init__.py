@@ -1,0 +1,1 @@
+"""From a source to images, folds and pixels: simulated or read, indexed, dealt, cached."""

@@ -1,0 +1,1 @@
+"""Why a network says so: attribution maps, judged and shown."""

@@ -1,0 +1,1 @@
+"""Classifiers of whole images: training in folds, what resists wrong labels, prediction."""

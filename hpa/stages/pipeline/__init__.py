@@ -1,0 +1,1 @@
+"""All stages from images to a submission, one after another."""
