@@ -8,6 +8,7 @@ from typing import Literal
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Drawing
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from hpa.report.formats import shorten
 
@@ -72,3 +73,13 @@ def name_rows(axes: Axes, names: Sequence[str], limit: int = 30) -> None:
     axes.set_yticks(range(len(names)), [plain(name, limit) for name in names])
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
+
+
+def logarithmic_x(axes: Axes) -> None:
+    """A logarithmic x axis; one that spans less than three powers of ten is marked at 1, 2 and 5, in plain numbers."""
+    axes.set_xscale("log")
+    low, high = axes.get_xlim()
+    if high < low * 10**3:
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.xaxis.set_minor_locator(NullLocator())

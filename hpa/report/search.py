@@ -7,7 +7,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hpa.report.canvas import BLACK, BLUE, FAINT, INK, ORANGE, WIDTH, name_rows, new_drawing, plain, tidy, to_png
+from hpa.report.canvas import (
+    BLACK,
+    BLUE,
+    FAINT,
+    INK,
+    ORANGE,
+    WIDTH,
+    logarithmic_x,
+    name_rows,
+    new_drawing,
+    plain,
+    tidy,
+    to_png,
+)
 from hpa.report.formats import count_of, duration, number, percent
 from hpa.report.page import Block, Card, Cards, Facts, Figure, Note, Page, Section, Table, write_page
 from hpa.report.run import whole_configuration
@@ -27,6 +40,7 @@ def search_report(
     logarithmic: Sequence[str],
     config: Mapping[str, Any],
     command: str,
+    warnings: Sequence[str] = (),
 ) -> Path:
     """Write the page; its figures go to `figures/` beside it too.
 
@@ -41,6 +55,7 @@ def search_report(
         logarithmic: keys drawn on a logarithmic axis.
         config: the resolved configuration.
         command: that trains the best values.
+        warnings: stand above everything.
 
     Returns:
         `path`.
@@ -60,7 +75,7 @@ def search_report(
         Section("What mattered", _what_mattered(trials, keys, metric, importances, logarithmic)),
         Section("How this was made", list(whole_configuration(config))),
     ]
-    return write_page(path, Page(title, sections), path.parent / "figures")
+    return write_page(path, Page(title, sections, warnings=list(warnings)), path.parent / "figures")
 
 
 def _course(trials: pd.DataFrame, metric: str, is_higher_better: bool) -> Figure:
@@ -123,7 +138,7 @@ def _what_mattered(
         if pd.api.types.is_numeric_dtype(values):
             axes.plot(values, finished["value"], "o", color=ORANGE, markersize=4.5, markeredgecolor="white")
             if key in logarithmic:
-                axes.set_xscale("log")
+                logarithmic_x(axes)
         else:
             names = sorted(set(map(str, values)))
             axes.plot([names.index(str(one)) for one in values], finished["value"], "o", color=ORANGE, markersize=4.5)

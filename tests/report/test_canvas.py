@@ -8,7 +8,7 @@ import pytest
 from matplotlib import _pylab_helpers
 
 from hpa.report.bars import columns, count_bars, precision_bars
-from hpa.report.canvas import plain
+from hpa.report.canvas import logarithmic_x, new_drawing, plain
 from hpa.report.curves import intensity_histograms
 from hpa.report.heatmaps import heat_map, intensity_maps
 
@@ -71,3 +71,13 @@ def test_values_without_a_number() -> None:
     read(precision_bars(["a"], [float("nan")], [float("nan")], [0]))
     read(count_bars(["a"], [0], 0))
     read(intensity_histograms({"set": {"grey": np.zeros((1, 32))}}))
+
+
+def test_a_logarithmic_axis_of_small_numbers_is_marked_in_plain_numbers():
+    axes = new_drawing().add_subplot()
+    axes.plot([8, 16, 64], [1, 2, 3])
+    logarithmic_x(axes)
+    low, high = axes.get_xlim()
+    axes.figure.draw_without_rendering()
+    ticks = zip(axes.get_xticks(), axes.get_xticklabels(), strict=True)
+    assert [label.get_text() for place, label in ticks if low <= place <= high] == ["10", "20", "50"]

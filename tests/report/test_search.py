@@ -16,6 +16,7 @@ def written(folder, trials, importances, is_higher_better=True):
         logarithmic=["loop.learning_rate"],
         config={"out": "runs/x"},
         command="hpa train_image_level --config best.yaml",
+        warnings=["<i>Simulated</i>."],
     )
     return path.read_text()
 
@@ -42,6 +43,7 @@ def test_a_page_of_trials(tmp_path):
     assert "1 cut short" in page
     assert "&lt;bce&gt;" in page
     assert "<bce>" not in page
+    assert "&lt;i&gt;Simulated" in page
     assert page.index(">0.500<") < page.index(">0.375<") < page.index(">0.250<") < page.index(">cut short<")
     assert {path.name for path in (tmp_path / "figures").glob("*.png")} >= {
         "course.png",

@@ -27,6 +27,7 @@ from hpa.stages.comparison.watched_task import WatchedTask
 from hpa.stages.data.dataset import Dataset, open_dataset, prepare
 from hpa.stages.image_level.image_level_config import TrainImageLevelConfig
 from hpa.stages.image_level.noise_tasks import build_network, build_task, loop_settings
+from hpa.stages.image_level.run_page import SIMULATED
 from hpa.stages.image_level.training_labels import decisions_fingerprint, open_decisions
 from hpa.training import History, TrainingDivergedError, make_accelerator, train
 
@@ -178,4 +179,5 @@ def _write(config: SearchConfig, study: Study) -> None:
         logarithmic=[key for key, values in config.space.items() if getattr(values, "log", False)],
         config=config.model_dump(mode="json"),
         command=f"hpa train_image_level --config {config.out / BEST_CONFIG}",
+        warnings=[SIMULATED] if config.base.data.source.kind == "simulated" else [],
     )
