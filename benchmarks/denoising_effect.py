@@ -166,7 +166,8 @@ class Experiment:
     def train(self, name: str, part: str, settings: Sequence[str]) -> dict[str, float]:
         """Train, and predict the test images; the figures there."""
         out = self.folder / "runs" / name.replace(" ", "_")
-        given = [*self.data(part), f"out={out}", *self.training, *settings]
+        # The overrides last: a `loss` that a method puts in the place of another keeps what they say of it.
+        given = [*self.data(part), f"out={out}", *settings, *self.training]
         train_image_level.run(load_config(TrainImageLevelConfig, None, given))
         given = [*self.data("test"), f"runs=[{out}]", f"out={out}_test"]
         config = load_config(predict.PredictConfig, None, given)
