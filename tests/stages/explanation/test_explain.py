@@ -17,6 +17,7 @@ from hpa.explain.attribution import attribute
 from hpa.explain.gradient_config import GradCam, PlainGradient
 from hpa.explain.saved_maps import read_maps
 from hpa.segmentation import read_label_map
+from hpa.stages.cell_level.cell_networks import open_cell_run
 from hpa.stages.explanation import explain, explained_parts
 from hpa.stages.explanation.explain_config import ExplainConfig
 from hpa.stages.explanation.explained_items import open_explainable
@@ -103,10 +104,15 @@ def test_everything_is_there_and_nothing_else(explained):
 
 
 def test_saved_maps_are_those_of_the_network_that_held_the_image_out(house, explained):
-    networks = dict(enumerate(open_run(house / "run", "train_image_level").networks()))
-    questions = read_table(explained / "questions.parquet")
-    for item in items_of(explained):
-        saved = read_maps(explained / "maps" / f"{item['file']}.npz")
+    assert_maps_are_those_of(open_run(house / "run", "train_image_level").networks(), explained)
+
+
+def assert_maps_are_those_of(networks, folder):
+    """Compare saved maps with ones made here by the network of the item's fold."""
+    networks = dict(enumerate(networks))
+    questions = read_table(folder / "questions.parquet")
+    for item in items_of(folder):
+        saved = read_maps(folder / "maps" / f"{item['file']}.npz")
         own = questions[questions["item"] == item["item"]]
         images = torch.from_numpy(saved.pixels)[None].repeat(len(own), 1, 1, 1)
         numbers = torch.tensor(own["number"].to_numpy())
@@ -303,6 +309,18 @@ def test_cells_without_labels(house, tmp_path):
     more = ["level=cell", f"run={house}/cell_run", "images=1", "judge=false"]
     folder = explain.run(settings(house, f"out={tmp_path}/out", *more))
     assert {item["labelled"] for item in items_of(folder)} == {None}
+
+
+def test_networks_of_bags_are_explained_cell_by_cell(house, tmp_path):
+    network = [setting.replace("model.", "model.backbone.") for setting in NETWORK]
+    run("train_bags", *DATA, f"data.out={house}/work", *network, f"cells_cache={house}/cache", f"out={tmp_path}/bags")
+    more = ["level=cell", f"run={tmp_path}/bags", f"labels={house}/labels", "images=2", "judging.levels=0"]
+    folder = explain.run(settings(house, *more, f"out={tmp_path}/out"))
+    scores = read_table(tmp_path / "bags" / "cell_scores.parquet").set_index(["image_id", "cell_id"])
+    for item in items_of(folder):
+        likely, value = next(iter(item["likely"].items()))
+        assert value == pytest.approx(float(scores.loc[(item["image_id"], item["cell_id"]), likely]), abs=1e-4)
+    assert_maps_are_those_of(open_cell_run(tmp_path / "bags").networks(), folder)
 
 
 def test_out_of_fold_scores_are_those_of_the_run(house):
