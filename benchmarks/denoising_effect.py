@@ -6,9 +6,9 @@
 Each seed is a simulated atlas (fields of 81.92 µm, 19 classes) in which this part of the images bears the label of
 another antibody. Trainings, all of the same network, epochs and images, two folds each: on the true labels (`clean`),
 on the given ones (`noisy`), on what `denoise` makes of the label issues that `detect_anomalies` finds in the
-out-of-fold probabilities and embeddings of `noisy` (a row per policy), and with each way of training that resists noise
-by itself. The two networks of each training are averaged on images of other antibodies with true labels. Overrides go
-to every training.
+out-of-fold probabilities and embeddings of `noisy` (a row per policy; with `, groups` the other images of the antibody
+vote too, which on this atlas bear the same labels), and with each way of training that resists noise by itself. The two
+networks of each training are averaged on images of other antibodies with true labels. Overrides go to every training.
 
 --npz takes a MedMNIST-style file of single labels in the atlas's place: this part of the labels of its `train` images
 is changed to another class, and its `test` part is predicted.
@@ -39,12 +39,14 @@ from hpa.stages.image_level.train_image_level import TrainImageLevelConfig
 from hpa.tables import align, class_values, read_table
 
 FIELD, TEST_SEED = 81.92, 1000
-POLICIES: Mapping[str, Sequence[str]] = {
+PLAIN: Mapping[str, Sequence[str]] = {
     "drop": ("policy={kind: drop, detectors: [label]}",),
     "weight": ("policy={kind: weight, detector: label, doubt: log_odds}",),
     "relabel": ("policy={kind: relabel, detectors: [label]}",),
     "relabel everywhere": ("policy={kind: relabel, detectors: [label], everywhere: true}",),
 }
+GROUPS = ", groups"
+POLICIES = {**PLAIN, **{name + GROUPS: PLAIN[name] for name in ("drop", "relabel everywhere")}}
 RESISTANT: Mapping[str, Sequence[str]] = {
     "generalised CE": ("loss={kind: generalized_cross_entropy}",),
     "symmetric CE": ("loss={kind: symmetric_cross_entropy}",),
@@ -89,15 +91,15 @@ def main() -> None:
 
 def measure(folder: Path, seed: int, arguments: argparse.Namespace) -> pd.DataFrame:
     """Figures of every method on one data set, a row each."""
-    chosen = [name for name in (*POLICIES, *RESISTANT) if not arguments.only or name in arguments.only]
+    possible = [name for name in (*POLICIES, *RESISTANT) if arguments.npz is None or GROUPS not in name]
+    chosen = [name for name in possible if not arguments.only or name in arguments.only]
     parts = simulated_parts(seed, arguments) if arguments.npz is None else npz_parts(folder, seed, arguments)
     experiment = Experiment(folder, seed, parts, arguments)
     found = {"clean": experiment.train("clean", "clean", ()), "noisy": experiment.train("noisy", "noisy", ())}
-    findings = experiment.find_issues()
     for name in chosen:
         settings = RESISTANT.get(name, ())
         if name in POLICIES:
-            settings = (f"decisions={experiment.decide(name, findings)}",)
+            settings = (f"decisions={experiment.decide(name)}",)
         found[name] = experiment.train(name, "noisy", settings)
     return pd.DataFrame([{"method": name} | figures for name, figures in found.items()])
 
@@ -165,7 +167,7 @@ class Experiment:
 
     def train(self, name: str, part: str, settings: Sequence[str]) -> dict[str, float]:
         """Train, and predict the test images; the figures there."""
-        out = self.folder / "runs" / name.replace(" ", "_")
+        out = self.folder / "runs" / plain(name)
         # The overrides last: a `loss` that a method puts in the place of another keeps what they say of it.
         given = [*self.data(part), f"out={out}", *settings, *self.training]
         train_image_level.run(load_config(TrainImageLevelConfig, None, given))
@@ -173,25 +175,33 @@ class Experiment:
         config = load_config(predict.PredictConfig, None, given)
         return test_figures(config.data, predict.run(config) / predict.PROBABILITIES)
 
-    def find_issues(self) -> Path:
+    def find_issues(self, groups: bool) -> Path:
         """Label issues that the training on the given labels shows."""
         run = self.folder / "runs" / "noisy"
         embedding = self.folder / "embedding"
         method = ["method.kind=run", f"method.run={run}"]
         embed.run(load_config(embed.EmbedConfig, None, [*self.data("noisy"), *method, f"out={embedding}"]))
-        detector = f"{{kind: label, probabilities: {run}, embedding: {embedding}, margins: {run}}}"
-        given = [*self.data("noisy"), f"detectors=[{detector}]", f"out={self.folder / 'findings'}"]
+        combination = f"{{kind: combination, group_votes: {str(groups).lower()}}}"
+        shown = f"probabilities: {run}, embedding: {embedding}, margins: {run}"
+        given = [f"detectors=[{{kind: label, {shown}, method: {combination}}}]"]
+        given += [*self.data("noisy"), f"out={self.folder / ('findings' + '_groups' * groups)}"]
         return detect_anomalies.run(load_config(detect_anomalies.DetectAnomaliesConfig, None, given))
 
-    def decide(self, name: str, findings: Path) -> Path:
+    def decide(self, name: str) -> Path:
         """Decisions by a policy."""
+        groups = GROUPS in name
         given = [
             *self.data("noisy"),
-            *(f"findings={findings}", f"probabilities={self.folder / 'runs' / 'noisy'}"),
-            *(f"embedding={self.folder / 'embedding'}", f"out={self.folder / 'decisions' / name.replace(' ', '_')}"),
-            f"limits.share={self.arguments.loss_limit}",
+            *(f"findings={self.find_issues(groups)}", f"probabilities={self.folder / 'runs' / 'noisy'}"),
+            *(f"embedding={self.folder / 'embedding'}", f"out={self.folder / 'decisions' / plain(name)}"),
+            *(f"limits.share={self.arguments.loss_limit}", f"group_votes={str(groups).lower()}"),
         ]
         return denoise.run(load_config(denoise.DenoiseConfig, None, [*given, *POLICIES[name]]))
+
+
+def plain(name: str) -> str:
+    """Of a method, as the name of a folder."""
+    return name.replace(",", "").replace(" ", "_")
 
 
 def test_figures(data: DatasetConfig, predicted: Path) -> dict[str, float]:

@@ -25,7 +25,7 @@ from hpa.anomaly.label_methods import (
     NeighbourVote,
     SelfConfidence,
 )
-from hpa.anomaly.label_votes import area_under_margin, neighbour_votes, signed_margins
+from hpa.anomaly.label_votes import area_under_margin, group_votes, neighbour_votes, signed_margins
 from hpa.arrays import Bool, Float32, Float64, Int64, Probabilities, Targets
 from hpa.labels import ClassList
 
@@ -43,7 +43,7 @@ class LabelInputs:
         probabilities: (n, classes) out of fold.
         neighbours: distances and row numbers, (n, k) each, nearest first.
         margins: (n, classes), see `hpa.anomaly.label_votes.signed_margins`.
-        groups: (n,) names, for `other_groups`.
+        groups: (n,) names, for `other_groups` and `group_votes`.
     """
 
     targets: Targets
@@ -105,6 +105,7 @@ def find_label_issues(config: LabelMethod, inputs: LabelInputs) -> LabelIssues:
         case Combination():
             sources = [] if inputs.probabilities is None else [inputs.probabilities]
             sources += [] if inputs.neighbours is None else [_votes(config, inputs)]
+            sources += [_group_votes(inputs)] if config.group_votes else []
             evidence = weigh_evidence(targets, sources, multi_label)
             scores, wrong = _with_margins(evidence, inputs, config.margin_weight), evidence.wrong
     scores = scores.astype(np.float32)
@@ -196,6 +197,12 @@ def _votes(config: NeighbourVote | Combination, inputs: LabelInputs) -> Probabil
     distances, rows = (found[:, : config.neighbours] for found in inputs.neighbours)
     groups = inputs.groups if config.other_groups else None
     return neighbour_votes(inputs.targets, distances, rows, config.weighting, groups)
+
+
+def _group_votes(inputs: LabelInputs) -> Probabilities:
+    if inputs.groups is None:
+        raise ValueError("combination.group_votes needs the groups of the images")
+    return group_votes(inputs.targets, inputs.groups)
 
 
 def _wrong(kind: str, inputs: LabelInputs) -> Float32[np.ndarray, "items classes"]:

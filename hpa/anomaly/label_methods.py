@@ -98,6 +98,8 @@ class Combination(Config):
         neighbours: that vote, where an embedding is given.
         weighting: as in `NeighbourVote`.
         other_groups: as in `NeighbourVote`.
+        group_votes: whether the other images of an image's group vote too, where all images of an antibody or a slide
+            are to bear the same labels; how far they are trusted is estimated. Not for cells, which inherit labels.
         margin_weight: of the area under the margin, where margins are given, as a part of the whole.
         decision: what is flagged; the score is the logarithm of the odds that the label is wrong.
     """
@@ -106,6 +108,7 @@ class Combination(Config):
     neighbours: int = pydantic.Field(default=30, ge=1)
     weighting: VoteWeighting = "uniform"
     other_groups: bool = False
+    group_votes: bool = False
     margin_weight: float = pydantic.Field(default=0.2, ge=0, lt=1)
     decision: Decision = ValueDecision(threshold=0.0)
 

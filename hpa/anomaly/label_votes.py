@@ -49,9 +49,7 @@ def neighbour_votes(
         raise ValueError(f"expected rows below {items}, but got {int(rows.max())}: neighbours of other images")
     votes_there = (rows >= 0) & (rows != np.arange(items)[:, None])
     if groups is not None:
-        if len(groups) != items:
-            raise ValueError(f"expected {items} groups, one per image, but got {len(groups)}")
-        numbers = np.unique(np.asarray(groups, dtype=object).astype(str), return_inverse=True)[1]
+        numbers = _numbered(groups, items)
         votes_there &= numbers[rows] != numbers[:, None]
     found = distances[votes_there]
     if not ((found >= 0) & np.isfinite(found)).all():
@@ -62,6 +60,50 @@ def neighbour_votes(
         votes += weights[:, column, None] * targets[np.maximum(rows[:, column], 0)]
     shares: Probabilities = (votes / (weights.sum(axis=1, keepdims=True) + PRIOR_VOTES)).astype(np.float32)
     return shares
+
+
+def group_votes(targets: Targets, groups: Sequence[str]) -> Probabilities:
+    """Share of every class among the other images of an image's group, as images of one antibody or slide vote.
+
+    Of use where images of a group bear the same labels, and a wrong one is an image's own; a group that is mislabelled
+    as a whole confirms itself.
+
+    Args:
+        targets: (n, classes), 0 or 1.
+        groups: (n,) names.
+
+    Returns:
+        float32 (n, classes) in (0, 1); the shares of the classes in the whole set for an image alone in its group.
+
+    Raises:
+        ValueError: not one group per image, or no group of two.
+
+    >>> targets = np.array([[1, 0], [1, 0], [0, 1], [0, 1]], np.float32)
+    >>> group_votes(targets, ["a", "a", "a", "b"]).argmax(axis=1).tolist()[:3]
+    [0, 0, 0]
+    """
+    numbers = _numbered(groups, len(targets))
+    if len(numbers) and np.bincount(numbers).max() < 2:
+        raise ValueError(
+            "group_votes: no two images share a group, so that none votes; name groups by `source.group_columns` or "
+            "`source.group_pattern`, or leave group_votes out"
+        )
+    sums = np.zeros((int(numbers.max(initial=-1)) + 1, targets.shape[1]))
+    np.add.at(sums, numbers, targets)
+    votes = sums[numbers] - targets + PRIOR_VOTES * class_shares(targets)
+    voters = np.bincount(numbers)[numbers] - 1
+    shares: Probabilities = (votes / (voters + PRIOR_VOTES)[:, None]).astype(np.float32)
+    return shares
+
+
+def _numbered(groups: Sequence[str], items: int) -> Int64[np.ndarray, " items"]:
+    """Groups as numbers from 0."""
+    if len(groups) != items:
+        raise ValueError(f"expected {items} groups, one per image, but got {len(groups)}")
+    numbers: Int64[np.ndarray, " items"] = np.unique(np.asarray(groups, dtype=object).astype(str), return_inverse=True)[
+        1
+    ].astype(np.int64)
+    return numbers
 
 
 def _weights(

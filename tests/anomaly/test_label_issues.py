@@ -76,6 +76,25 @@ def test_combination_beats_each_of_its_parts():
     assert roc_auc_score(wrong, find_label_issues(Combination(), without).scores) > scores["cleanlab"]
 
 
+@pytest.mark.parametrize("classes", [SEVERAL, ONE], ids=["several", "one"])
+def test_other_images_of_a_group_vote_where_groups_bear_the_same_labels(classes):
+    inputs, wrong = atlas(classes)
+    number = np.arange(len(wrong))
+    likeness = number % 10  # true labels go by these
+    groups = [f"g{k}-{i // 50}" for k, i in zip(likeness, number, strict=True)]
+    method = Combination(group_votes=True)
+    without = LabelInputs(inputs.targets, classes, inputs.probabilities)
+    alone = roc_auc_score(wrong, find_label_issues(Combination(), without).scores)
+    found = find_label_issues(method, LabelInputs(inputs.targets, classes, inputs.probabilities, groups=groups))
+    assert roc_auc_score(wrong, found.scores) > max(alone, 0.99)
+    mixed = np.random.default_rng(1).permutation(groups).tolist()
+    lost = find_label_issues(method, LabelInputs(inputs.targets, classes, inputs.probabilities, groups=mixed))
+    assert lost.evidence.weights[1] < 0.1  # groups without a common label are not trusted
+    assert roc_auc_score(wrong, lost.scores) > alone - 0.02
+    with pytest.raises(ValueError, match="group_votes needs the groups"):
+        find_label_issues(method, without)
+
+
 def test_scores_are_those_of_their_formulas():
     inputs, _ = atlas(SEVERAL, 30)
     given, said = inputs.targets, inputs.probabilities.astype(float)

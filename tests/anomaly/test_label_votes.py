@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hpa.anomaly.label_calibration import class_shares
-from hpa.anomaly.label_votes import PRIOR_VOTES, area_under_margin, neighbour_votes, signed_margins
+from hpa.anomaly.label_votes import PRIOR_VOTES, area_under_margin, group_votes, neighbour_votes, signed_margins
 
 
 @pytest.fixture
@@ -47,6 +47,24 @@ def test_equal_embeddings_vote_alike(found):
         neighbour_votes(targets, np.zeros_like(distances), rows, "uniform"),
         rtol=1e-6,
     )
+
+
+def test_votes_of_groups_are_counted_one_by_one(found):
+    targets = found[0]
+    groups = [f"g{i % 7 if i < 25 else i}" for i in range(30)]  # the last five are alone
+    votes = group_votes(targets, groups)
+    assert votes.dtype == np.float32
+    for i in range(30):
+        others = [j for j in range(30) if j != i and groups[j] == groups[i]]
+        expected = (targets[others].sum(axis=0) + PRIOR_VOTES * class_shares(targets)) / (len(others) + PRIOR_VOTES)
+        np.testing.assert_allclose(votes[i], expected, rtol=1e-5)
+
+
+def test_groups_that_cannot_vote_are_refused(found):
+    with pytest.raises(ValueError, match="no two images share a group"):
+        group_votes(found[0], [str(i) for i in range(30)])
+    with pytest.raises(ValueError, match="30 groups"):
+        group_votes(found[0], ["a"])
 
 
 def test_what_does_not_fit_is_refused(found):

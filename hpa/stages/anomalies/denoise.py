@@ -10,7 +10,7 @@ import pandas as pd
 from hpa.anomaly.denoising import decisions_table, limit, moves_table, propose
 from hpa.anomaly.denoising_policy import needs_correction
 from hpa.anomaly.label_evidence import LabelEvidence, weigh_evidence
-from hpa.anomaly.label_votes import neighbour_votes
+from hpa.anomaly.label_votes import group_votes, neighbour_votes
 from hpa.anomaly.neighbours import nearest
 from hpa.arrays import Targets
 from hpa.artifacts import ArtifactError, build, file_digest, is_finished, make_record, read_record, write_json
@@ -129,7 +129,7 @@ def _read_findings(path: Path, images: pd.DataFrame) -> pd.DataFrame:
 
 
 def _evidence(config: DenoiseConfig, files: dict[str, Path], indexed: IndexedImages, targets: Targets) -> LabelEvidence:
-    """What out-of-fold probabilities and neighbours say about the labels."""
+    """What out-of-fold probabilities, neighbours and groups say about the labels."""
     sources = []
     if "probabilities" in files:
         table = read_table(files["probabilities"], IMAGE_KEY)
@@ -151,6 +151,8 @@ def _evidence(config: DenoiseConfig, files: dict[str, Path], indexed: IndexedIma
         distances, found = nearest(in_order, None, neighbours, config.search)
         groups = indexed.table["group"].astype(str).tolist() if config.vote.other_groups else None
         sources.append(neighbour_votes(targets, distances, found, config.vote.weighting, groups))
+    if config.group_votes:
+        sources.append(group_votes(targets, indexed.table["group"].astype(str).tolist()))
     return weigh_evidence(targets, sources, indexed.classes.multi_label)
 
 

@@ -22,6 +22,8 @@ class DenoiseConfig(Config):
         embedding: to correct labels with: folder of an embedding whose neighbours vote, beside the probabilities or in
             their place.
         vote: how they vote; its decision plays no part here.
+        group_votes: to correct labels with, beside both or in their place: the other images of an image's group vote,
+            as in `Combination`.
         search: how neighbours are found.
         policy: from findings to decisions.
         limits: what every class keeps.
@@ -34,6 +36,7 @@ class DenoiseConfig(Config):
     probabilities: Path | None = None
     embedding: Path | None = None
     vote: NeighbourVote = NeighbourVote()
+    group_votes: bool = False
     search: SearchConfig = AutoSearch()
     policy: Policy = DropPolicy()
     limits: LimitsConfig = LimitsConfig()
@@ -42,13 +45,18 @@ class DenoiseConfig(Config):
 
     @pydantic.model_validator(mode="after")
     def _can_correct(self) -> "DenoiseConfig":
-        if needs_correction(self.policy) and self.probabilities is None and self.embedding is None:
-            raise ValueError("relabelling needs corrected labels; give `probabilities`, `embedding` or both")
+        given = self.probabilities is not None or self.embedding is not None or self.group_votes
+        if needs_correction(self.policy) and not given:
+            raise ValueError(
+                "relabelling needs corrected labels; give `probabilities`, `embedding` or both, or `group_votes`"
+            )
         return self
 
     def content(self) -> dict[str, Any]:
         """The sections that decide the decisions, for the record; how labels are corrected only where they are."""
         content: dict[str, Any] = {"policy": self.policy, "limits": self.limits, "examples": self.examples}
+        if needs_correction(self.policy):
+            content["group_votes"] = self.group_votes
         if needs_correction(self.policy) and self.embedding is not None:
             content |= {"vote": self.vote.model_dump(mode="json", exclude={"decision"}), "search": self.search}
         return content

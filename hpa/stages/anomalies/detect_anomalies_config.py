@@ -99,8 +99,8 @@ class LabelDetector(Config):
                 needed = ("margins",)
             case SelfConfidence() | LabelMargin() | LabelLoss() | Cleanlab():
                 needed = ("probabilities",)
-            case Combination():
-                needed = () if self.probabilities or self.embedding else ("probabilities",)
+            case Combination(group_votes=votes):
+                needed = () if votes or self.probabilities or self.embedding else ("probabilities",)
         missing = [name for name in needed if getattr(self, name) is None]
         if missing:
             raise ValueError(f"the method {self.method.kind} needs `{missing[0]}`; give its path")
@@ -192,6 +192,9 @@ class DetectAnomaliesConfig(Config):
         wrong = [detector.kind for detector in detectors if isinstance(detector, whole)]
         if self.level == "cell" and wrong:
             raise ValueError(f"{wrong} judge whole images; leave them out, or set level to image")
+        methods = [detector.method for detector in detectors if isinstance(detector, LabelDetector)]
+        if self.level == "cell" and any(isinstance(one, Combination) and one.group_votes for one in methods):
+            raise ValueError("group_votes: cells of an image inherit its labels and would confirm them; leave it out")
         return self
 
     def content(self, detectors: Sequence[AnyDetector]) -> dict[str, Any]:

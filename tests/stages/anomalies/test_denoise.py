@@ -71,17 +71,17 @@ def test_flagged_images_are_dropped(atlas, tmp_path):
     assert again == out
 
 
-@pytest.mark.parametrize("source", ["probabilities", "embedding"])
+@pytest.mark.parametrize("source", ["probabilities", "embedding", "group_votes"])
 def test_labels_are_corrected(atlas, tmp_path, source):
     data, wrong, true = atlas
-    paths = {"probabilities": data.out, "embedding": data.out / "embedding"}
+    given = {"probabilities": data.out, "embedding": data.out / "embedding", "group_votes": True}
     out = denoise.run(
         config(
             data,
             tmp_path / "out",
             policy={"kind": "relabel", "detectors": ["label"]},
             vote={"kind": "neighbour_vote", "neighbours": 3},
-            **{source: paths[source]},
+            **{source: given[source]},
         )
     )
     decisions = read_table(out / "decisions.parquet")

@@ -15,6 +15,7 @@ def load(*overrides: str) -> DetectAnomaliesConfig:
         (["detectors=[{kind: intensity}, {kind: intensity}]"], r"\['intensity'\] repeat; give `name`"),
         (["detectors=[{kind: intensity, name: combined}]"], "may be called 'combined'"),
         (["level=cell", "detectors=[{kind: duplicates}]"], "judge whole images"),
+        (["level=cell", "detectors=[{kind: label, method: {kind: combination, group_votes: true}}]"], "inherit"),
         (["detectors=[{kind: neighbours}]"], r"detectors\.0\.embedding: a value is needed"),
         (["detectors=[{kind: intensty}]"], "did you mean 'intensity'"),
         (["detectors=[{kind: label}]"], "combination needs `probabilities`"),
