@@ -104,6 +104,7 @@ def test_every_configuration_loads_and_says_its_command(path):
     from hpa.stages.anomalies.annotators_config import AnnotatorsConfig
     from hpa.stages.anomalies.denoise_config import DenoiseConfig
     from hpa.stages.anomalies.detect_anomalies_config import DetectAnomaliesConfig
+    from hpa.stages.anomalies.project_config import ProjectConfig
     from hpa.stages.cell_level.fuse import FuseConfig
     from hpa.stages.cells.cells_config import SegmentCellsConfig
     from hpa.stages.cells.segmentation_config import TrainSegmentationConfig
@@ -128,6 +129,7 @@ def test_every_configuration_loads_and_says_its_command(path):
         "fusion": FuseConfig,
         "anomalies": DetectAnomaliesConfig,
         "denoise": DenoiseConfig,
+        "project": ProjectConfig,
         "explain": ExplainConfig,
         "compare": CompareConfig,
         "search": SearchConfig,
