@@ -76,10 +76,10 @@ def name_rows(axes: Axes, names: Sequence[str], limit: int = 30) -> None:
 
 
 def logarithmic_x(axes: Axes) -> None:
-    """A logarithmic x axis; one that spans less than three powers of ten is marked at 1, 2 and 5, in plain numbers."""
+    """A logarithmic x axis; one that spans little is marked at 1, 2 and 5 of every power of ten, in plain numbers."""
     axes.set_xscale("log")
     low, high = axes.get_xlim()
-    if high < low * 10**3:
+    if high < low * 50:  # beyond, so many numbers would touch
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.xaxis.set_minor_locator(NullLocator())

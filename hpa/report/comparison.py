@@ -1,5 +1,6 @@
 """The report of a comparison: every variant with mean and spread, which differences are certain, robustness, costs."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -172,11 +173,16 @@ def _dots(trained: pd.DataFrame, folds: pd.DataFrame, statistic: str) -> bytes:
         axes.plot(own, np.full(len(own), row), "o", color=ORANGE, markersize=4.5, markeredgecolor="white")
         end = np.nanmax([0, one["high"], *own])
         axes.text(end + 0.012, row, number(one["value"]), va="center", fontsize=8.5, color=INK)
-    axes.set_yticks(range(len(trained)), [plain(name, 40) for name in trained["variant"]])
+    axes.set_yticks(range(len(trained)), [_in_two_lines(name) for name in trained["variant"]])
     axes.set_ylim(max(len(trained), 2) - 0.5, -0.5)
     axes.set_xlim(0, 1.08)
     tidy(axes, x=NAMES[statistic], grid="x")
     return to_png(drawing)
+
+
+def _in_two_lines(name: str) -> str:
+    """A variant's name for a figure; its end tells it from others of its backbone."""
+    return "\n".join(plain(line) for line in textwrap.wrap(name, 34, max_lines=2, placeholder=" …"))
 
 
 def _pair_blocks(pairs: pd.DataFrame, names: list[str], name: str, level: float, figure: str) -> list[Block]:
@@ -206,7 +212,12 @@ def _pair_blocks(pairs: pd.DataFrame, names: list[str], name: str, level: float,
             one, other = names.index(row.first), names.index(row.second)
             values[one, other], values[other, one] = row.probability, 1 - row.probability
         texts = [["" if np.isnan(value) else f"{value:.2f}" for value in line] for line in values]
-        drawing = heat_map(values, names, texts=texts, x="second", y="first", scale="chance that the first is better")
+        # Columns by number: what tells variants apart stands at the end of names too long for them.
+        numbers = [str(place + 1) for place in range(len(names))]
+        rows = [f"{place}  {name}" for place, name in zip(numbers, names, strict=True)]
+        drawing = heat_map(
+            values, rows, numbers, texts=texts, x="second", y="first", scale="chance that the first is better"
+        )
         blocks.append(
             Figure(figure, drawing, "Row better than column", "Share of the draws in which the row is ahead.")
         )

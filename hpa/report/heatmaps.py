@@ -58,7 +58,7 @@ def heat_map(
             dark = np.nan_to_num(values[number, column]) > 0.55 * top
             axes.text(column, number, text, ha="center", va="center", fontsize=size, color="white" if dark else INK)
     tidy(axes, "", grid=None)
-    name_rows(axes, names, 42)
+    name_rows(axes, names, 48)
     turned: dict[str, Any] = (
         {} if upright else {"rotation": 50, "ha": "left", "va": "bottom", "rotation_mode": "anchor"}
     )

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.ticker import MaxNLocator
 
 from hpa.report.canvas import (
     BLACK,
@@ -87,6 +88,7 @@ def _course(trials: pd.DataFrame, metric: str, is_higher_better: bool) -> Figure
     axes.step(finished["number"] + 1, so_far, where="post", color=BLACK, linewidth=1.4)
     for place in trials.loc[trials["value"].isna(), "number"] + 1:
         axes.axvline(place, ymax=0.03, color=FAINT)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     tidy(axes, x="trial", y=metric)
     caption = "Points are finished trials, the line the best so far; ticks at the bottom are trials without a value."
     return Figure("course", to_png(drawing), f"{metric} by trial", caption)

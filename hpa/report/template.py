@@ -29,6 +29,7 @@ figcaption, .caption { color: var(--faint); font-size: 14px; max-width: 86ch; ma
 .card { border: 1px solid var(--line); border-radius: 8px; padding: 10px 14px 12px; }
 .card .label { font-size: 13.5px; color: var(--faint); }
 .card .value { font-size: 27px; font-weight: 650; line-height: 1.25; overflow-wrap: anywhere; }
+.card .words { font-size: 18px; line-height: 1.4; padding: 4px 0 3px; }
 .card .detail { font-size: 13px; color: var(--faint); line-height: 1.4; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-size: 14px; margin: 6px 0; }
@@ -103,7 +104,8 @@ TEMPLATE = """<!doctype html>
 {%- elif block.kind == "cards" %}
 <div class="cards">
 {%- for card in block.cards %}
-<div class="card"><div class="label">{{ card.label }}</div><div class="value">{{ card.value }}</div>
+<div class="card"><div class="label">{{ card.label }}</div>
+<div class="value{% if card.value|length > 9 %} words{% endif %}">{{ card.value }}</div>
 <div class="detail">{{ card.detail }}</div></div>
 {%- endfor %}
 </div>
