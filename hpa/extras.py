@@ -23,5 +23,5 @@ def require(module: str, extra: str) -> ModuleType:
         if error.name is not None and error.name.split(".")[0] != module.split(".")[0]:
             raise  # it is there, but something that it needs itself is not
         raise ValueError(
-            f"this needs {module}, which is not installed: pip install 'hpa-localization[{extra}]'"
+            f"this needs {module}, which is not installed: pip install '.[{extra}]' in the project's folder"
         ) from None

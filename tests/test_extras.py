@@ -11,7 +11,7 @@ def test_gives_the_module():
 
 def test_a_missing_module_names_the_command(monkeypatch):
     monkeypatch.setitem(sys.modules, "faiss", None)
-    with pytest.raises(ValueError, match=r"needs faiss.*pip install 'hpa-localization\[anomaly\]'"):
+    with pytest.raises(ValueError, match=r"needs faiss.*pip install '\.\[anomaly\]'"):
         require("faiss", "anomaly")
 
 

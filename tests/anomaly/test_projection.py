@@ -126,7 +126,7 @@ def test_sample_of_equal_rows_is_not_an_error():
 def test_umap_is_optional(monkeypatch):
     values, _ = clusters()
     monkeypatch.setitem(sys.modules, "umap", None)
-    with pytest.raises(ValueError, match=r"pip install 'hpa-localization\[anomaly\]'"):
+    with pytest.raises(ValueError, match=r"pip install '\.\[anomaly\]'"):
         build_projection(UmapConfig()).fit(values)
     build_projection(PcaConfig()).fit(values)
 

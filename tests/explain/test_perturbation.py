@@ -264,7 +264,7 @@ def test_lime_is_that_of_its_authors_where_theirs_works(monkeypatch):
 )
 def test_a_missing_package_names_the_extra(config, module, monkeypatch):
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(ValueError, match=r"hpa-localization\[explain\]"):
+    with pytest.raises(ValueError, match=r"\.\[explain\]"):
         explain_by_perturbation(Patch(), pictures(1), torch.tensor([0]), config)
 
 
