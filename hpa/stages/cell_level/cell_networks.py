@@ -9,17 +9,20 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pydantic
+import yaml
 
-from hpa.artifacts import RECORD, ArtifactError, read_json, read_record, write_json
+from hpa.artifacts import RECORD, ArtifactError, read_json, read_record, write_json, write_text
 from hpa.backbones import RandomWeights
 from hpa.cell_cache import CellCache
 from hpa.classification import BagModelConfig, ImageClassifier, ModelConfig, build_bag_model, build_model
 from hpa.classification.cell_dataset import MaskingConfig
 from hpa.config import Config
 from hpa.labels import ClassList
+from hpa.stages.cell_level.bag_config import TrainBagsConfig
+from hpa.stages.cell_level.cell_level_config import TrainCellLevelConfig
 from hpa.training import BEST, Precision, load_weights
 
-CONTENT = "run.json"
+CONTENT, CONFIG = "run.json", "config.yaml"
 CellStage = Literal["train_cell_level", "train_bags"]
 
 
@@ -184,6 +187,42 @@ def open_cell_run(folder: Path) -> CellRun:
             "`hpa train_cell_level` or `hpa train_bags`, or train again"
         ) from None
     return CellRun(folder, content, read_record(folder, content.stage).fingerprint)
+
+
+def write_description(
+    folder: Path,
+    stage: CellStage,
+    config: TrainBagsConfig | TrainCellLevelConfig,
+    classes: ClassList,
+    cache: CellCache,
+    crops: dict[str, Any],
+) -> None:
+    """Write what `open_cell_run` needs beside the weights, and the configuration to read or to run again.
+
+    Args:
+        folder: of the run.
+        stage: the training.
+        config: its configuration.
+        classes: the class list.
+        cache: cells that it learns from.
+        crops: how they were cut out.
+    """
+    write_text(folder / CONFIG, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
+    content = CellRunContent(
+        stage=stage,
+        classes=classes,
+        channels=cache.channels,
+        scales=cache.scales,
+        size=cache.size,
+        crops=crops,
+        masking=config.masking,
+        folds=config.chosen_folds,
+        batch_size=config.loop.batch_size,
+        precision=config.loop.precision,
+        tta=config.tta,
+        model=config.model,
+    )
+    write_content(folder, content)
 
 
 def write_content(folder: Path, content: CellRunContent) -> None:

@@ -7,11 +7,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-import yaml
 from accelerate import Accelerator
 
 from hpa.arrays import Bool
-from hpa.artifacts import ArtifactError, is_finished, make_record, read_record, write_text
+from hpa.artifacts import ArtifactError, is_finished, make_record, read_record
 from hpa.backbones import RandomWeights
 from hpa.cell_cache import CellCache
 from hpa.classification import BagModel, build_bag_model
@@ -21,7 +20,7 @@ from hpa.progress import say
 from hpa.stages.cell_level.bag_config import TrainBagsConfig
 from hpa.stages.cell_level.bag_task import BagTask, Images, predict_bags
 from hpa.stages.cell_level.cell_level_config import CELL_SCORES
-from hpa.stages.cell_level.cell_networks import CellRunContent, CellStage, write_content
+from hpa.stages.cell_level.cell_networks import CellStage, write_description
 from hpa.stages.cells import cache_cells
 from hpa.stages.data.building import build_together
 from hpa.stages.data.dataset import Dataset, open_dataset, prepare
@@ -33,7 +32,6 @@ from hpa.training import BEST, load_weights, make_accelerator, seconds_trained, 
 STAGE: CellStage = "train_bags"
 INITIAL = ("train_image_level", "train_cell_level")
 """Commands whose networks `init` can be."""
-CONFIG = "config.yaml"
 IMAGE_PROBABILITIES = "image_probabilities.parquet"
 
 __all__ = ["TrainBagsConfig", "run"]
@@ -81,7 +79,7 @@ def run(config: TrainBagsConfig) -> Path:
     has_cells = _images_with_cells(data, cache)
     with build_together(config.out, record, accelerator) as folder:
         if accelerator.is_main_process:
-            _write_description(folder, config, data, cache, cached.config.get("crops", {}))
+            write_description(folder, STAGE, config, data.classes, cache, cached.config.get("crops", {}))
         earlier = seconds_trained(folder)
         initialisation = ""
         for fold in config.chosen_folds:
@@ -102,28 +100,6 @@ def _images_with_cells(data: Dataset, cache: CellCache) -> Bool[np.ndarray, " im
     if not has_cells.all():
         say(f"{int((~has_cells).sum())} images have no cells and are left out")
     return has_cells
-
-
-def _write_description(
-    folder: Path, config: TrainBagsConfig, data: Dataset, cache: CellCache, crops: dict[str, object]
-) -> None:
-    """What `predict_cells` needs beside the weights, and the configuration for a person to read or run again."""
-    write_text(folder / CONFIG, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
-    content = CellRunContent(
-        stage=STAGE,
-        classes=data.classes,
-        channels=cache.channels,
-        scales=cache.scales,
-        size=cache.size,
-        crops=crops,
-        masking=config.masking,
-        folds=config.chosen_folds,
-        batch_size=config.loop.batch_size,
-        precision=config.loop.precision,
-        tta=config.tta,
-        model=config.model,
-    )
-    write_content(folder, content)
 
 
 def _run_fold(

@@ -9,7 +9,6 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 import torch
-import yaml
 from accelerate import Accelerator
 from numpy.lib import format as npy
 
@@ -29,7 +28,7 @@ from hpa.labels import ClassList
 from hpa.parallel import peak_memory_gb
 from hpa.progress import say
 from hpa.stages.cell_level.cell_level_config import CELL_SCORES, TrainCellLevelConfig
-from hpa.stages.cell_level.cell_networks import CellRunContent, write_content
+from hpa.stages.cell_level.cell_networks import write_description
 from hpa.stages.cell_level.cell_task import AT_ONCE, CellTask, LabelledCells, open_labelled_cells, predict_cells
 from hpa.stages.data import fold as fold_stage
 from hpa.stages.data.building import build_together
@@ -41,7 +40,6 @@ from hpa.training import BEST, load_weights, make_accelerator, seconds_trained, 
 STAGE: Final = "train_cell_level"
 INITIAL = (STAGE, "train_image_level")
 """Commands whose networks `init` can be."""
-CONFIG = "config.yaml"
 EMBEDDINGS = "embeddings"
 
 __all__ = ["TrainCellLevelConfig", "run"]
@@ -78,7 +76,7 @@ def run(config: TrainCellLevelConfig) -> Path:
         return config.out
     with build_together(config.out, record, accelerator) as folder:
         if accelerator.is_main_process:
-            _write_description(folder, config, data)
+            write_description(folder, STAGE, config, data.classes, data.cache, data.crops)
         earlier = seconds_trained(folder)
         initialisation = ""
         for number in config.chosen_folds:
@@ -94,26 +92,6 @@ def run(config: TrainCellLevelConfig) -> Path:
             against = ", ".join(f"{name} {_shown(metrics.get(name))}" for name in ("macro_ap", "image_macro_ap"))
             say(f"{config.out}: {len(table)} cells scored out of fold; {against}")
     return config.out
-
-
-def _write_description(folder: Path, config: TrainCellLevelConfig, data: LabelledCells) -> None:
-    """What `predict_cells` needs beside the weights, and the configuration for a person to read or run again."""
-    write_text(folder / CONFIG, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
-    content = CellRunContent(
-        stage=STAGE,
-        classes=data.classes,
-        channels=data.cache.channels,
-        scales=data.cache.scales,
-        size=data.cache.size,
-        crops=data.crops,
-        masking=config.masking,
-        folds=config.chosen_folds,
-        batch_size=config.loop.batch_size,
-        precision=config.loop.precision,
-        tta=config.tta,
-        model=config.model,
-    )
-    write_content(folder, content)
 
 
 def _run_fold(
