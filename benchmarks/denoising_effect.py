@@ -1,7 +1,7 @@
 """What wrong labels cost, and what each way of dealing with them wins back.
 
     python benchmarks/denoising_effect.py [--seeds 0 1 2] [--images 1000] [--test 300] [--rate 0.2] [--size 128]
-        [--epochs 8] [--loss-limit 0.5] [--npz FILE] [--only NAME ...] [--keep DIR] [key=value ...]
+        [--epochs 8] [--class-limit 0.5] [--npz FILE] [--only NAME ...] [--keep DIR] [key=value ...]
 
 Each seed is a simulated atlas (fields of 81.92 µm, 19 classes) in which this part of the images bears the label of
 another antibody. Trainings, all of the same network, epochs and images, two folds each: on the true labels (`clean`),
@@ -66,9 +66,10 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=0.2, help="part of the images whose label is wrong")
     parser.add_argument("--size", type=int, default=128, help="side of the images in training, pixels")
     parser.add_argument("--epochs", type=int, default=8)
-    parser.add_argument("--loss-limit", type=float, default=0.5, help="part of a class that denoising may take away")
+    parser.add_argument("--class-limit", type=float, default=0.5, help="part of a class that denoising may take away")
     parser.add_argument("--npz", type=Path, help="MedMNIST-style file with train and test, in the atlas's place")
-    parser.add_argument("--only", nargs="+", default=[], help="of the methods beside clean and noisy")
+    methods = [*POLICIES, *RESISTANT]
+    parser.add_argument("--only", nargs="+", choices=methods, default=methods, help="of the methods beside the two")
     parser.add_argument("--keep", type=Path, help="folder that keeps all, to go on after a kill")
     parser.add_argument("overrides", nargs="*", help="for every training")
     arguments = parser.parse_args()
@@ -91,12 +92,12 @@ def main() -> None:
 
 def measure(folder: Path, seed: int, arguments: argparse.Namespace) -> pd.DataFrame:
     """Figures of every method on one data set, a row each."""
+    # Single images of a file have no groups.
     possible = [name for name in (*POLICIES, *RESISTANT) if arguments.npz is None or GROUPS not in name]
-    chosen = [name for name in possible if not arguments.only or name in arguments.only]
     parts = simulated_parts(seed, arguments) if arguments.npz is None else npz_parts(folder, seed, arguments)
     experiment = Experiment(folder, seed, parts, arguments)
     found = {"clean": experiment.train("clean", "clean", ()), "noisy": experiment.train("noisy", "noisy", ())}
-    for name in chosen:
+    for name in [name for name in possible if name in arguments.only]:
         settings = RESISTANT.get(name, ())
         if name in POLICIES:
             settings = (f"decisions={experiment.decide(name)}",)
@@ -173,7 +174,7 @@ class Experiment:
         train_image_level.run(load_config(TrainImageLevelConfig, None, given))
         given = [*self.data("test"), f"runs=[{out}]", f"out={out}_test"]
         config = load_config(predict.PredictConfig, None, given)
-        return test_figures(config.data, predict.run(config) / predict.PROBABILITIES)
+        return measure_test(config.data, predict.run(config) / predict.PROBABILITIES)
 
     def find_issues(self, groups: bool) -> Path:
         """Label issues that the training on the given labels shows."""
@@ -194,7 +195,7 @@ class Experiment:
             *self.data("noisy"),
             *(f"findings={self.find_issues(groups)}", f"probabilities={self.folder / 'runs' / 'noisy'}"),
             *(f"embedding={self.folder / 'embedding'}", f"out={self.folder / 'decisions' / plain(name)}"),
-            *(f"limits.share={self.arguments.loss_limit}", f"group_votes={str(groups).lower()}"),
+            *(f"limits.share={self.arguments.class_limit}", f"group_votes={str(groups).lower()}"),
         ]
         return denoise.run(load_config(denoise.DenoiseConfig, None, [*given, *POLICIES[name]]))
 
@@ -204,7 +205,7 @@ def plain(name: str) -> str:
     return name.replace(",", "").replace(" ", "_")
 
 
-def test_figures(data: DatasetConfig, predicted: Path) -> dict[str, float]:
+def measure_test(data: DatasetConfig, predicted: Path) -> dict[str, float]:
     """Figures of predictions of images with true labels; what decides one half is chosen on the other."""
     images = dataset.open_dataset(data, needs_folds=False)
     assert images.targets is not None

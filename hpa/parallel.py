@@ -3,8 +3,6 @@
 import contextlib
 import multiprocessing
 import os
-import resource
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from typing import Literal, TypeVar
@@ -110,10 +108,3 @@ def map_images(
         finally:
             for future in waiting:
                 future.cancel()
-
-
-def peak_memory_gb() -> float:
-    """Most resident memory so far of this process and of its largest finished or waited-for child, in 10^9 bytes."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    usage = [resource.getrusage(who).ru_maxrss * unit for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(usage) / 1e9

@@ -100,9 +100,8 @@ def _numbered(groups: Sequence[str], items: int) -> Int64[np.ndarray, " items"]:
     """Groups as numbers from 0."""
     if len(groups) != items:
         raise ValueError(f"expected {items} groups, one per image, but got {len(groups)}")
-    numbers: Int64[np.ndarray, " items"] = np.unique(np.asarray(groups, dtype=object).astype(str), return_inverse=True)[
-        1
-    ].astype(np.int64)
+    names = np.asarray(groups, dtype=object).astype(str)
+    numbers: Int64[np.ndarray, " items"] = np.unique(names, return_inverse=True)[1].astype(np.int64)
     return numbers
 
 

@@ -130,7 +130,7 @@ def _read_findings(path: Path, images: pd.DataFrame) -> pd.DataFrame:
 
 def _evidence(config: DenoiseConfig, files: dict[str, Path], indexed: IndexedImages, targets: Targets) -> LabelEvidence:
     """What out-of-fold probabilities, neighbours and groups say about the labels."""
-    sources = []
+    sources, groups = [], indexed.table["group"].astype(str).tolist()
     if "probabilities" in files:
         table = read_table(files["probabilities"], IMAGE_KEY)
         if "fold" not in table.columns:
@@ -149,10 +149,10 @@ def _evidence(config: DenoiseConfig, files: dict[str, Path], indexed: IndexedIma
         in_order = values if np.array_equal(rows, np.arange(len(values))) else np.ascontiguousarray(values[rows])
         neighbours = min(config.vote.neighbours, len(rows) - 1)
         distances, found = nearest(in_order, None, neighbours, config.search)
-        groups = indexed.table["group"].astype(str).tolist() if config.vote.other_groups else None
-        sources.append(neighbour_votes(targets, distances, found, config.vote.weighting, groups))
+        apart = groups if config.vote.other_groups else None
+        sources.append(neighbour_votes(targets, distances, found, config.vote.weighting, apart))
     if config.group_votes:
-        sources.append(group_votes(targets, indexed.table["group"].astype(str).tolist()))
+        sources.append(group_votes(targets, groups))
     return weigh_evidence(targets, sources, indexed.classes.multi_label)
 
 

@@ -15,7 +15,7 @@ from hpa.backbones import RandomWeights
 from hpa.cell_cache import CellCache
 from hpa.classification import BagModel, build_bag_model
 from hpa.evaluation import evaluate
-from hpa.parallel import peak_memory_gb
+from hpa.memory import peak_memory_gb
 from hpa.progress import say
 from hpa.stages.cell_level.bag_config import TrainBagsConfig
 from hpa.stages.cell_level.bag_task import BagTask, Images, predict_bags

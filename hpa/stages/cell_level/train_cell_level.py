@@ -25,7 +25,7 @@ from hpa.classification import ImageClassifier, build_model
 from hpa.classification.cell_dataset import CellDataset
 from hpa.evaluation import average_precision, evaluate
 from hpa.labels import ClassList
-from hpa.parallel import peak_memory_gb
+from hpa.memory import peak_memory_gb
 from hpa.progress import say
 from hpa.stages.cell_level.cell_level_config import CELL_SCORES, TrainCellLevelConfig
 from hpa.stages.cell_level.cell_networks import write_description

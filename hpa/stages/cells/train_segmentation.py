@@ -14,7 +14,8 @@ import yaml
 from hpa.artifacts import fingerprint, is_finished, make_record, write_json, write_text
 from hpa.evaluation import f1_at_iou
 from hpa.images import CHANNELS
-from hpa.parallel import open_executor, peak_memory_gb
+from hpa.memory import peak_memory_gb
+from hpa.parallel import open_executor
 from hpa.progress import say, tracked
 from hpa.report import TrueAndFound, segmentation_training_report
 from hpa.segmentation import (

@@ -15,7 +15,7 @@ from hpa.backbones import RANDOM_WEIGHTS
 from hpa.classification import ImageDataset
 from hpa.config import Config
 from hpa.evaluation import evaluate
-from hpa.parallel import peak_memory_gb
+from hpa.memory import peak_memory_gb
 from hpa.progress import say
 from hpa.stages.data.dataset import Dataset, DatasetConfig, open_dataset, prepare
 from hpa.stages.image_level import run_page

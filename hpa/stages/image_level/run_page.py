@@ -12,7 +12,7 @@ from hpa.arrays import Probabilities
 from hpa.artifacts import make_record, write_json, write_text
 from hpa.evaluation import Evaluation, confused_pairs, evaluate, pick_examples
 from hpa.labels import ClassList
-from hpa.parallel import peak_memory_gb
+from hpa.memory import peak_memory_gb
 from hpa.report import Example, make_example, run_report
 from hpa.stages.data.dataset import Dataset
 from hpa.stages.image_level.image_level_config import TrainImageLevelConfig
