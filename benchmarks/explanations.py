@@ -1,7 +1,8 @@
 """All methods of attribution beside each other, judged: on simulated images with known cells, and on real ones.
 
     python benchmarks/explanations.py [--images 40] [--train 480] [--size 96] [--epochs 8] [--backbone NAME]
-        [--levels 2] [--cheap] [--real ../shared/data/hpa2018] [--real-images 20] [--keep DIR] [--threads 1]
+        [--levels 2] [--cheap] [--methods KIND ...] [--real ../shared/data/hpa2018] [--real-images 20] [--keep DIR]
+        [--threads 1]
 
 Trains its own small network on the simulated atlas by `train_image_level`, half of the images held out, and explains
 held out ones by `explain`. Tables: part of the positive evidence in the true cells, and in the part of them where the
@@ -50,6 +51,7 @@ def main() -> None:
     parser.add_argument("--backbone", default="tf_efficientnet_lite0", help="with ImageNet weights of a pip package")
     parser.add_argument("--levels", type=int, default=2, help="of randomised weights; 0 leaves that out")
     parser.add_argument("--cheap", action="store_true", help="only methods that need few passes")
+    parser.add_argument("--methods", nargs="+", help="only these kinds, such as grad_cam")
     parser.add_argument("--real", type=Path, help="folder of real images in the layout of the 2018 competition")
     parser.add_argument("--real-images", type=int, default=20)
     parser.add_argument("--keep", type=Path, help="folder that keeps all")
@@ -107,6 +109,8 @@ def explained(out: Path, overrides: list[str], run: Path, options: argparse.Name
     methods = yaml.safe_load(CONFIG.read_text())["methods"]
     if options.cheap:
         methods = [method for method in methods if method["kind"] not in DEAR]
+    if options.methods:
+        methods = [method for method in methods if method["kind"] in options.methods]
     config = load_config(
         ExplainConfig, overrides=[*overrides, f"run={run}", f"out={out}", f"judging.levels={options.levels}"]
     )
