@@ -20,6 +20,7 @@ from hpa.config import Config
 
 RECORD = "record.json"
 PARTIAL = ".partial"
+LOCK = ".lock"
 
 
 class Record(Config):
@@ -133,23 +134,30 @@ def build(folder: Path, record: Record) -> Iterator[Path]:
     """Give `<folder>.partial` to work in, and rename it to `folder` when the block ends without an error.
 
     A killed or failed build leaves its partial folder; the next call with the same record gets it again and goes on.
+    A build that fails before it wrote a file, as a request refused at once does, leaves nothing; what one killed so
+    early leaves holds nobody up.
 
     Raises:
-        ArtifactError: an unfinished artifact with another record is there, or another process is building it.
+        ArtifactError: unfinished work with another record is there, or another process is building it.
         OSError: the folder cannot be written.
     """
     partial = partial_folder(folder)
     partial.mkdir(parents=True, exist_ok=True)
-    lock_path = partial / ".lock"
+    lock_path = partial / LOCK
     with lock_path.open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ArtifactError(f"{folder}: another process is making it; wait for it or stop it") from None
-        if (partial / RECORD).is_file():
+        if (partial / RECORD).is_file() and _is_begun(partial):
             _require_same(partial, _load_record(partial / RECORD), record)
         write_json(partial / RECORD, record.model_dump(mode="json"))
-        yield partial
+        try:
+            yield partial
+        except BaseException:
+            if not _is_begun(partial):
+                shutil.rmtree(partial)
+            raise
         lock_path.unlink()
         if folder.is_dir():
             folder.rmdir()
@@ -159,6 +167,12 @@ def build(folder: Path, record: Record) -> Iterator[Path]:
 def partial_folder(folder: Path) -> Path:
     """Where an artifact is built before it is renamed to `folder`."""
     return folder.with_name(folder.name + PARTIAL)
+
+
+def _is_begun(partial: Path) -> bool:
+    """Whether a partial folder holds a file of the artifact's own."""
+    own = (partial / RECORD, partial / LOCK)
+    return any(path not in own and not path.is_dir() for path in partial.rglob("*"))
 
 
 def _load_record(path: Path) -> Record:

@@ -73,6 +73,22 @@ def test_an_unfinished_build_of_another_record_is_kept(tmp_path):
     assert (tmp_path / "index.partial" / "half").read_text() == "kept"
 
 
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_build_that_wrote_nothing_holds_nobody_up(tmp_path, killed):
+    out = tmp_path / "index"
+    with pytest.raises(RuntimeError), build(out, record()) as folder:
+        (folder / "empty" / "folders").mkdir(parents=True)
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+    if killed:
+        (tmp_path / "index.partial").mkdir()
+        artifacts.write_json(tmp_path / "index.partial" / "record.json", record().model_dump(mode="json"))
+        (tmp_path / "index.partial" / ".lock").touch()
+    with build(out, record(4)):
+        pass
+    assert is_finished(out, record(4))
+
+
 HOLD = """
 import sys, time
 from pathlib import Path
