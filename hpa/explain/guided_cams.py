@@ -39,7 +39,8 @@ def high_resolution_grad_cam(
     pyramid's maps hold more detail than the first one. Each map is divided by its maximum, brought to the image's size
     and merged; a map that is 0 everywhere stays so. Class activation maps are merged over scales in this way by Ahn,
     Cho and Kwak, "Weakly supervised learning of instance segmentation with inter-pixel relations" (2019), arXiv
-    1904.05044, whose scales are 0.5, 1, 1.5 and 2.
+    1904.05044, whose scales are 0.5, 1, 1.5 and 2. The network is given as many pixels at once as at scale 1, so that
+    larger versions need no more memory and are not slower for it.
 
     Args:
         model: gives logits, for images of any size.
@@ -59,9 +60,10 @@ def high_resolution_grad_cam(
     pyramid: list[torch.Tensor] = []
     for scale in scales:
         sides = [round(side * scale) for side in size]
-        larger = functional.interpolate(floats, sides, mode="bilinear", align_corners=False) if scale != 1 else floats
+        together = max(1, int(len(floats) / scale**2))
+        parts = zip(floats.split(together), numbers.split(together), strict=True)
         try:
-            cam = class_activation_maps(model, larger, numbers, "grad_cam", layer, size=size)
+            cam = torch.cat([_at_size(model, *part, sides, size, layer) for part in parts])
         except (ValueError, AssertionError) as error:  # the latter is how timm refuses a size
             if scale == 1:
                 raise
@@ -73,6 +75,20 @@ def high_resolution_grad_cam(
         cam = cam / torch.where(greatest > 0, greatest, 1)
         pyramid.append(cam)
     return torch.stack(pyramid).mean(dim=0) if merge == "mean" else torch.stack(pyramid).amax(dim=0)
+
+
+def _at_size(
+    model: nn.Module,
+    images: torch.Tensor,
+    numbers: torch.Tensor,
+    sides: list[int],
+    size: tuple[int, int],
+    layer: str | None,
+) -> torch.Tensor:
+    """Grad-CAM of images enlarged to the sides given, brought to `size`."""
+    if tuple(sides) != size:
+        images = functional.interpolate(images, sides, mode="bilinear", align_corners=False)
+    return class_activation_maps(model, images, numbers, "grad_cam", layer, size=size)
 
 
 def high_resolution_guided_grad_cam(
