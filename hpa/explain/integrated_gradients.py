@@ -53,8 +53,11 @@ def integrated_gradients(
 ) -> IntegratedMaps:
     """Integrate each logit's gradient along the straight way from a baseline to the image.
 
-    The integral is a trapezoidal sum. Twice as many steps use all gradients that were found before, so an image is
-    refined until its maps are complete at the cost of its last number of steps alone.
+    The integral is a trapezoidal sum over the square root of the way's part: steps are small near the baseline, where
+    the logits of trained networks change most, and a linear network still needs but one. On a trained ReLU6 network
+    this misses about half of what equal steps miss, from black and from blurred baselines (`IntegratedGradients` has
+    figures). Twice as many steps use all gradients that were found before, so an image is refined until its maps are
+    complete at the cost of its last number of steps alone.
 
     Args:
         model: gives logits.
@@ -82,14 +85,14 @@ def integrated_gradients(
     everyone = torch.arange(len(floats))
     ends = [_in_batches(at, everyone, torch.full((len(floats),), part), batch_size) for part in (0.0, 1.0)]
     difference = ends[1].scores.double() - ends[0].scores.double()
-    # The sum of the gradients on the way, whose two ends count half.
-    total = (ends[0].gradients + ends[1].gradients) / 2
+    # With t = u², the integral of g(t) dt is that of g(u²) 2u du: the end counts half of 2, the beginning nothing.
+    total = ends[1].gradients
     used = torch.full((len(floats),), steps)
     gap = torch.zeros_like(difference)
     waiting = everyone
-    count, parts = steps, torch.arange(1, steps) / steps
+    count, roots = steps, torch.arange(1, steps) / steps
     while True:
-        _add_along(at, total, waiting, parts, batch_size)
+        _add_along(at, total, waiting, roots, batch_size)
         used[waiting] = count
         sums = (total[waiting] / count * way[waiting, None]).sum(dim=(2, 3, 4), dtype=torch.float64)
         gap[waiting] = sums - difference[waiting]
@@ -97,18 +100,19 @@ def integrated_gradients(
         waiting = waiting[(gap[waiting].abs() > allowed).any(dim=1).cpu()]
         if len(waiting) == 0 or 2 * count > max_steps:
             break
-        parts = (torch.arange(count) * 2 + 1) / (2 * count)
+        roots = (torch.arange(count) * 2 + 1) / (2 * count)
         count *= 2
     maps = total / used.to(total)[:, None, None, None, None] * way[:, None]
     return IntegratedMaps(maps, difference.to(total), gap.to(total), used)
 
 
-def _add_along(at: Along, total: torch.Tensor, rows: torch.Tensor, parts: torch.Tensor, batch_size: int) -> None:
-    """Add to each row's total its gradients at all parts of its way, in place."""
-    for start in range(0, len(rows) * len(parts), batch_size):
-        places = torch.arange(start, min(start + batch_size, len(rows) * len(parts)))
-        here = rows[places // len(parts)]
-        total.index_add_(0, here.to(total.device), at(here, parts[places % len(parts)]).gradients)
+def _add_along(at: Along, total: torch.Tensor, rows: torch.Tensor, roots: torch.Tensor, batch_size: int) -> None:
+    """Add to each row's total its weighted gradients where the roots of the parts of its way are given, in place."""
+    for start in range(0, len(rows) * len(roots), batch_size):
+        places = torch.arange(start, min(start + batch_size, len(rows) * len(roots)))
+        here, root = rows[places // len(roots)], roots[places % len(roots)]
+        weighted = at(here, root**2).gradients * (2 * root).to(total)[:, None, None, None, None]
+        total.index_add_(0, here.to(total.device), weighted)
 
 
 def _in_batches(at: Along, rows: torch.Tensor, parts: torch.Tensor, batch_size: int) -> ScoresAndGradients:

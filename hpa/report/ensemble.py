@@ -170,7 +170,7 @@ def _added(added: pd.DataFrame) -> Section:
             "chance that it adds": [_chance(value) for value in added["probability"]],
         }
     )
-    useless = [name for name in names if (added.loc[added["name"] == name, "high"].astype(float) <= 0).any()]
+    useless = [name for name in names if (added.loc[added["name"] == name, "high"].astype(float) < 0).any()]
     notes = [Note(f"The ensemble is better without {', '.join(useless)}.")] if useless else []
     return Section(
         "What each member adds",

@@ -103,7 +103,9 @@ def item_page(
     sections = [Section("What the network saw", [_seen(item, longest), _answer(item)], item.network)]
     for one in item.classes:
         lead = f"{STATUSES[one.status]} Probability {one.probability:.2f}."
-        blocks: list[Block] = [_maps(item, one, kinds, longest, outlines, white), _channels(one)]
+        blocks: list[Block] = [_maps(item, one, kinds, longest, outlines, white)]
+        if len(item.channels) > 1:
+            blocks.append(_channels(one))
         if len(one.parts):
             blocks += [_curves(one), _figures(one)]
         sections.append(Section(f"Why {one.name}? ({one.status})", blocks, lead))

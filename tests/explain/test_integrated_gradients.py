@@ -44,16 +44,33 @@ def test_on_a_linear_network_one_step_is_exact():
 
 
 def test_steps_are_doubled_until_the_map_is_complete():
-    # The gradient of the eighth power along the way is t^7; trapezoids miss 1 % from some number of steps on.
-    single = [integrated_gradients(Power(8), IMAGES, CLASSES, BLACK, n, n).error.max().item() for n in (4, 8, 16, 32)]
+    # The gradient of the eighth power along the way is t^7; trapezoids miss 1 % up to some number of steps.
+    counts = (4, 8, 16, 32, 64)
+    single = [integrated_gradients(Power(8), IMAGES, CLASSES, BLACK, n, n).error.max().item() for n in counts]
     assert single == sorted(single, reverse=True)
-    expected = next(n for n, error in zip((4, 8, 16, 32), single, strict=True) if error <= 0.01)
+    expected = next(n for n, error in zip(counts, single, strict=True) if error <= 0.01)
     assert expected > 4
     found = integrated_gradients(Power(8), IMAGES, CLASSES, BLACK, steps=4)
     assert (found.steps == expected).all()
     assert found.error.max() <= 0.01
     direct = integrated_gradients(Power(8), IMAGES, CLASSES, BLACK, expected, expected)
     torch.testing.assert_close(found.maps, direct.maps)
+
+
+class Steep(nn.Module):
+    """Logits that rise most next to black."""
+
+    def forward(self, images):
+        return (1 + images.mean(dim=(1, 2, 3))).log()[:, None] * torch.tensor([1.0, 2.0, -1.0])
+
+
+def test_steps_are_small_near_the_baseline():
+    found = integrated_gradients(Steep(), IMAGES, CLASSES, BLACK, steps=16, max_steps=16)
+    mean = IMAGES.mean(dim=(1, 2, 3)).double()
+    whole = (1 + mean).log()
+    parts = torch.arange(17) / 16
+    equal = torch.trapezoid(mean[:, None] / (1 + mean[:, None] * parts), parts, dim=1)
+    assert (found.error < 0.5 * ((equal - whole) / whole).abs()[:, None]).all()
 
 
 def test_only_images_that_need_it_are_refined_and_batches_do_not_matter(smooth):

@@ -46,6 +46,26 @@ def test_a_page_of_any_names(tmp_path):
     assert "The ensemble is better without $second$." in page
     assert "3 images left out" in page
     assert "Only 50 images" in page
+    rows.loc[1, ["difference", "low", "high"]] = 0.0
+    assert (
+        "better without"
+        not in ensemble_report(
+            tmp_path / "same.html",
+            title="Ensemble",
+            chosen="mean",
+            table=table,
+            added=rows,
+            gains=rows,
+            overlap=overlap,
+            judged=("accuracy",),
+            oracle=0.95,
+            weights={},
+            classes=["a", "b"],
+            is_applied=False,
+            left_out=0,
+            summary={},
+        ).read_text()
+    )
     assert "all classes" in page, "equal weights of all classes are one row"
     assert "−0.25" in page or "-0.25" in page
     assert "95 %" in page

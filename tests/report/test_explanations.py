@@ -81,5 +81,8 @@ def test_an_unjudged_item_without_labels_or_cells(tmp_path) -> None:
     assert "Does the answer follow the map" not in page
     assert "Green outlines" not in page
     assert "unknown" in page
+    assert "Which channel matters?" in page
+    only = replace(unknown, pixels=item.pixels[:1], channels=("grey",), classes=[replace(bare, brought={"grey": 0.1})])
+    assert "Which channel" not in item_page(tmp_path / "c.html", only, KINDS, 64, True, 0.005).read_text()
     renamed = replace(item, labelled=item.predicted)
     assert "answer is wrong" not in item_page(tmp_path / "b.html", renamed, KINDS, 64, True, 0.005).read_text()
