@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 import yaml
 
-from hpa.artifacts import RECORD, build, is_finished, make_record, read_json, write_json, write_text
+from hpa.artifacts import build, is_finished, make_record, read_json, write_json, write_text
 from hpa.progress import say, track
 from hpa.stages.explanation import explained_pages
 from hpa.stages.explanation.explain_config import ExplainConfig
@@ -34,8 +34,6 @@ from hpa.training import make_accelerator
 __all__ = ["ExplainConfig", "run"]
 
 STAGE = "explain"
-PART = 4
-"""Items that are explained together; they always are the same ones, so that a killed stage ends with the same maps."""
 
 
 def run(config: ExplainConfig) -> Path:
@@ -72,27 +70,16 @@ def run(config: ExplainConfig) -> Path:
     with build(config.out, record) as folder:
         for name in (MAPS, ROWS):
             (folder / name).mkdir(parents=True, exist_ok=True)
-        done = sum(is_done(folder, subject) for subject in subjects)
-        with track(f"explained {config.level}s", len(subjects), done) as advance:
-            for fold, network in found.networks({subject.fold for subject in subjects}):
-                own = [subject for subject in subjects if subject.fold == fold]
-                parts = [own[start : start + PART] for start in range(0, len(own), PART)]
-                todo = [part for part in parts if not all(is_done(folder, subject) for subject in part)]
-                if not todo:
-                    continue
-                explainer = Explainer(config, found, regions, folder, device)
+        todo = [subject for subject in subjects if not is_done(folder, subject)]
+        explainer = Explainer(config, found, regions, folder, device)
+        with track(f"explained {config.level}s", len(subjects), len(subjects) - len(todo)) as advance:
+            for fold, network in found.networks({subject.fold for subject in todo}):
                 background = _background(config, found, fold, subjects).to(device)
                 network.to(device).eval()
-                for part in todo:
-                    before = sum(is_done(folder, subject) for subject in part)
-                    try:
-                        explainer.explain(network, part, background)
-                    except ValueError:
-                        # Other settings are the remedy, and nothing is lost by them as long as nothing is finished.
-                        if not any((folder / ROWS).iterdir()):
-                            (folder / RECORD).unlink()
-                        raise
-                    advance(len(part) - before)
+                for subject in todo:
+                    if subject.fold == fold:
+                        explainer.explain(network, [subject], background)
+                        advance(1)
         _gather(folder, config, found, subjects)
         explained_pages.render(folder, config.pages)
         shutil.rmtree(folder / ROWS)
