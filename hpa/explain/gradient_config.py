@@ -120,10 +120,11 @@ class IntegratedGradients(Config):
     """Gradients summed along the straight way from a baseline to the image, signed, in logits.
 
     Smooth activations need few steps: with SiLU, 32 missed less than 0.1 % (a small EfficientNet with random weights).
-    Gradients of ReLU networks jump on the way, and many steps are needed for the last percents: the demo's trained
-    EfficientNet-Lite0 (ReLU6, 160 pixels, from black) missed 0.3 % to 27 % with 32 steps, 0.6 % to 17 % with 128 and
-    0.3 % to 2.5 % with 512, while from 128 steps on the maps themselves hardly change (2 % of their absolute sum). For
-    less than 1 % on such a network, raise `max_steps` to 2048.
+    Gradients of ReLU networks jump on the way, and many steps are needed for the last percents. A trained
+    EfficientNet-Lite0 (ReLU6, 96 pixels, from black, 37 maps) missed in the median 8.6 % with 32 steps, 1.5 % with 128
+    and 0.8 % with 256; with steps of equal length it was 16, 2.9 and 1.9 %. Logits that differ little from the
+    baseline's miss most, as the gap is a part of the difference. For less than 1 % on nearly every map of such a
+    network, raise `max_steps` to 2048.
 
     Attributes:
         baseline: where the way begins.

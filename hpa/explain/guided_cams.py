@@ -61,7 +61,7 @@ def high_resolution_grad_cam(
     for scale in scales:
         sides = [round(side * scale) for side in size]
         together = max(1, int(len(floats) / scale**2))
-        parts = zip(floats.split(together), numbers.split(together), strict=True)
+        parts = zip(torch.split(floats, together), torch.split(numbers, together), strict=True)
         try:
             cam = torch.cat([_at_size(model, *part, sides, size, layer) for part in parts])
         except (ValueError, AssertionError) as error:  # the latter is how timm refuses a size

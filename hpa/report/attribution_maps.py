@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from hpa.arrays import Float32, LabelMap, Pixels
-from hpa.report.gallery import PROTEIN, Picture
+from hpa.report.gallery import Picture, protein_channel
 from hpa.report.overlays import boundaries
 
 Map: TypeAlias = Float32[np.ndarray, "_ _"]
@@ -78,8 +78,8 @@ def outline(picture: Picture, cells: LabelMap, shown: Collection[int] = ()) -> P
 
 def grey_below(pixels: Pixels, channels: Sequence[str]) -> Map:
     """What a map is drawn on, 0 to 1: the protein's channel, or the mean of all; its brightest pixels are white."""
-    names = list(channels)
-    plane = pixels[names.index(PROTEIN)] if PROTEIN in names else pixels[: len(names)].mean(axis=0)
+    protein = protein_channel(channels)
+    plane = pixels[: len(channels)].mean(axis=0) if protein is None else pixels[protein]
     return brightened(np.asarray(plane, np.float32))
 
 

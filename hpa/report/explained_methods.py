@@ -10,7 +10,7 @@ import pandas as pd
 
 from hpa.report.explanation_figures import method_panels
 from hpa.report.explanation_verdict import last_level, verdict
-from hpa.report.explanation_wording import CONTROLS, STAIN_NAMES, cost, method_name
+from hpa.report.explanation_wording import CONTROLS, cost, method_name, stain_names
 from hpa.report.explanations import REGIONS
 from hpa.report.formats import count_of, duration, number, percent
 from hpa.report.gallery import Picture, encode
@@ -111,7 +111,7 @@ def _cards(comparison: pd.DataFrame, values: pd.DataFrame, items: Sequence[Linke
         cards.append(
             Card(
                 "Channel that matters most",
-                STAIN_NAMES.get(channel, channel),
+                stain_names(mean.index)[channel],
                 f"brings {mean[channel]:+.2f} of the probability on average",
             )
         )

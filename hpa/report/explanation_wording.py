@@ -1,6 +1,7 @@
 """What methods of attribution, channels and answers are called on pages."""
 
 import math
+from collections.abc import Iterable
 
 from hpa.report.formats import duration
 
@@ -49,8 +50,20 @@ STATUSES = {
 }
 """Status of an explained class to a sentence."""
 
-STAIN_NAMES = {"red": "Microtubules", "green": "Protein", "blue": "Nucleus", "yellow": "Endoplasmic reticulum"}
-"""What the four channels show; other channels have their own names."""
+_STAINS = {"red": "Microtubules", "green": "Protein", "blue": "Nucleus", "yellow": "Endoplasmic reticulum"}
+
+
+def stain_names(channels: Iterable[str]) -> dict[str, str]:
+    """What each channel shows: a stain where the channels are the atlas's, and else the channel's own name.
+
+    Yellow tells the atlas's channels from the red, green and blue of a photograph.
+
+    >>> stain_names(["blue", "yellow"]), stain_names(["red", "green", "blue"])["green"]
+    ({'blue': 'Nucleus', 'yellow': 'Endoplasmic reticulum'}, 'green')
+    """
+    names = list(channels)
+    known = _STAINS if "yellow" in names else {}
+    return {name: known.get(name, name) for name in names}
 
 
 def method_name(name: str) -> str:

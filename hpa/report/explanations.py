@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 
 from hpa.arrays import Float32, LabelMap, Pixels
-from hpa.images import CHANNELS, composite
+from hpa.images import composite
 from hpa.report.attribution_maps import channel_picture, enlarged, grey_below, map_picture, outline
 from hpa.report.explanation_figures import channel_bars, curve_panels
-from hpa.report.explanation_wording import CONTROLS, STAIN_NAMES, STATUSES, cost, legend, method_name
+from hpa.report.explanation_wording import CONTROLS, STATUSES, cost, legend, method_name, stain_names
 from hpa.report.formats import number, percent
-from hpa.report.gallery import Picture, colours, encode
+from hpa.report.gallery import Picture, colours, encode, protein_channel
 from hpa.report.page import Block, Facts, Figure, Gallery, Note, Page, Section, Table, Tile, write_page
 
 
@@ -123,10 +123,11 @@ def _seen(item: ExplainedItem, longest: int) -> Gallery:
         drawn = outline(picture, item.cells, shown)
         told = "green: cells that show an explained class in truth" if shown else "cells"
         tiles.append(Tile(encode(drawn, longest), told, mark="Outlines"))
+    stains = stain_names(item.channels)
     for plane, channel in zip(first, item.channels, strict=True):
         if len(item.channels) > 1:
             grey = channel_picture(plane.astype(np.float32), longest)
-            tiles.append(Tile(encode(grey, longest), f"{channel} channel", mark=STAIN_NAMES.get(channel, channel)))
+            tiles.append(Tile(encode(grey, longest), f"{channel} channel", mark=stains[channel]))
     return Gallery("", tiles, colours(item.channels), tile_width=140)
 
 
@@ -146,7 +147,7 @@ def _maps(
         figures = one.figures.loc[name] if name in one.figures.index else pd.Series(dtype=float)
         lines = _lines(figures) if (plane > 0).any() else [("", "no place speaks for it")]
         tiles.append(Tile(encode(picture, longest), legend(kinds[name]), lines, method_name(name)))
-    below_is = "the protein's channel" if set(item.channels) == set(CHANNELS) else "the image"
+    below_is = "the image" if protein_channel(item.channels) is None else "the protein's channel"
     caption = (
         f"Colour on {below_is} in grey. Orange: speaks for {one.name}, or matters to it; blue: speaks against it. "
         "Each map has its own scale."
@@ -178,7 +179,7 @@ def _channels(one: ExplainedClass) -> Figure:
         "of all channels add up to the probability less that of a black image (Shapley values). Right: parts of the "
         "methods' maps that lie in each channel; methods whose maps have no channels are not listed."
     )
-    drawn = channel_bars(one.brought, known, {name: f"{STAIN_NAMES.get(name, name)}" for name in one.brought})
+    drawn = channel_bars(one.brought, known, stain_names(one.brought))
     return Figure("channels", drawn, "Which channel matters?", caption)
 
 

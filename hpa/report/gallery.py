@@ -50,6 +50,14 @@ class Example:
         return set(self.true) == set(self.predicted)
 
 
+def protein_channel(channels: Sequence[str]) -> int | None:
+    """Number of the channel that shows the protein of interest; None where these are not the atlas's four.
+
+    The green of a photograph in red, green and blue is no protein.
+    """
+    return list(channels).index(PROTEIN) if set(channels) == set(CHANNELS) else None
+
+
 def make_example(
     image_id: str,
     pixels: Pixels,
@@ -61,7 +69,8 @@ def make_example(
     """An example from an image's pixels: the composite is made, at page size."""
     picture = _fit(composite(pixels, tuple(channels)), TILE)
     known = dict(probabilities or {})
-    protein = _alone(pixels[list(channels).index(PROTEIN)]) if set(channels) == set(CHANNELS) else None
+    number = protein_channel(channels)
+    protein = None if number is None else _alone(pixels[number])
     return Example(image_id, picture, tuple(true), tuple(predicted), known, protein)
 
 

@@ -84,5 +84,10 @@ def test_an_unjudged_item_without_labels_or_cells(tmp_path) -> None:
     assert "Which channel matters?" in page
     only = replace(unknown, pixels=item.pixels[:1], channels=("grey",), classes=[replace(bare, brought={"grey": 0.1})])
     assert "Which channel" not in item_page(tmp_path / "c.html", only, KINDS, 64, True, 0.005).read_text()
+    photograph = replace(unknown, pixels=item.pixels[:3], channels=CHANNELS[:3])
+    photograph.classes[0].brought.pop("yellow")
+    told = item_page(tmp_path / "d.html", photograph, KINDS, 64, True, 0.005).read_text()
+    assert "Colour on the image in grey" in told
+    assert "Protein" not in told, "the green of a photograph is no protein"
     renamed = replace(item, labelled=item.predicted)
     assert "answer is wrong" not in item_page(tmp_path / "b.html", renamed, KINDS, 64, True, 0.005).read_text()

@@ -6,7 +6,7 @@ import pytest
 
 from hpa.images import CHANNELS, composite
 from hpa.report import Example, make_example
-from hpa.report.gallery import colours, decision_tile, encode, plain_tile
+from hpa.report.gallery import colours, decision_tile, encode, plain_tile, protein_channel
 
 
 def decode(jpeg: bytes) -> np.ndarray:
@@ -46,6 +46,14 @@ def test_protein_alone_is_the_green_channel_brightened() -> None:
     assert example.protein[-1, -1].tolist() == [0] * 3
     assert make_example("x", pixels[:3], CHANNELS[:3], []).protein is None
     assert make_example("x", np.zeros_like(pixels), CHANNELS, []).protein.max() == 0
+
+
+@pytest.mark.parametrize(
+    ("channels", "expected"),
+    [(CHANNELS, 1), (("green", "yellow", "red", "blue"), 0), (("red", "green", "blue"), None), (("grey",), None)],
+)
+def test_only_the_atlas_has_a_protein_channel(channels: tuple[str, ...], expected: int | None) -> None:
+    assert protein_channel(channels) == expected
 
 
 def test_tiles_say_what_was_decided() -> None:

@@ -17,7 +17,7 @@ from hpa.explain.gradient_config import IntegratedGradients
 from hpa.explain.perturbation_config import BlackBaseline, KernelShap, WholeImageSegment
 from hpa.explain.saved_maps import SavedMaps, write_maps
 from hpa.explain.shares import sum_by_channel
-from hpa.report.gallery import PROTEIN
+from hpa.report.gallery import protein_channel
 from hpa.stages.explanation.explain_config import ExplainConfig
 from hpa.stages.explanation.explained_batch import QuestionBatch, ask_batch
 from hpa.stages.explanation.explained_items import Explainable
@@ -94,7 +94,6 @@ class Explainer:
                 method = method.model_copy(update={"max_steps": method.steps})
             return lambda model: _evidence(self._apply(model, batch, method, background))
 
-        channels = self.found.items.channels
         return judge(
             network,
             batch.images,
@@ -102,7 +101,7 @@ class Explainer:
             {name: _evidence(found) for name, found in made.items()},
             {name: remake(method) for name, method in methods.items()},
             batch.regions,
-            channels.index(PROTEIN) if PROTEIN in channels else None,
+            protein_channel(self.found.items.channels),
             self.config.judging,
             self.config.batch_size,
         )
