@@ -9,6 +9,9 @@ from torch import nn
 
 from hpa.backbones.stem import channel_mixing
 
+CLASSIFIER_SPREAD = 0.01
+"""Standard deviation of a new classifier's weights."""
+
 
 def check_backbone(name: str) -> None:
     """Raise ValueError, with the closest names, unless timm has the backbone."""
@@ -56,6 +59,19 @@ def take_classifier(backbone: nn.Module, name: str) -> nn.Linear:
         raise ValueError(f"{name} has a classifier that is not linear ({type(classifier).__name__}); choose another")
     backbone.reset_classifier(0)  # type: ignore[operator]
     return head
+
+
+def begin_classifier(backbone: nn.Module) -> None:
+    """Give timm's classifier small random weights (standard deviation 0.01, as torchvision's) and no bias.
+
+    timm draws the classifier of EfficientNets and their kin uniformly up to 1 / √classes, whatever the number of
+    features: with two classes, logits begin at ± 10, and training spends its first epochs on undoing that.
+    """
+    classifier = backbone.get_classifier()  # type: ignore[operator]
+    if isinstance(classifier, nn.Linear | nn.Conv2d):
+        nn.init.trunc_normal_(classifier.weight, std=CLASSIFIER_SPREAD)
+        if classifier.bias is not None:
+            nn.init.zeros_(classifier.bias)
 
 
 def backbone_facts(name: str) -> PretrainedCfg:

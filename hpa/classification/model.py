@@ -14,6 +14,7 @@ from hpa.backbones import (
     Pretrained,
     RandomWeights,
     backbone_facts,
+    begin_classifier,
     build_initialised,
     check_backbone,
     check_size,
@@ -219,6 +220,8 @@ def build_model(
             model: nn.Module = timm.create_model(config.name, pretrained=pretrained, **settings)
         except (AssertionError, TypeError) as error:  # what timm raises for an option that a model does not have
             raise ValueError(f"{config.name} cannot be built with {settings}: {error}") from None
+        if not pretrained or len(classes) != facts.num_classes:
+            begin_classifier(model)
         return model
 
     backbone, initialisation = build_initialised(config.pretrained, create, config.name, channels)

@@ -38,7 +38,11 @@ def test_it_is_timms_network_on_normalised_images(name, channels):
     whole = timm.create_model(name, num_classes=3, in_chans=channels).eval()
     images = noise(channels, 96)
     with torch.no_grad():
+        classifier = whole.get_classifier()
+        classifier.weight.copy_(model.head.weight.reshape(classifier.weight.shape))
+        classifier.bias.zero_()
         logits, embeddings = model(images), model.embeddings(images)
+        assert logits.std() > 0
         torch.testing.assert_close(logits, whole(model.normalize(images)))
         torch.testing.assert_close(logits, model.logits(embeddings))
     assert embeddings.shape == (2, model.embedding_size)
@@ -207,3 +211,11 @@ def test_an_unknown_backbone_gives_close_names(name, hint):
 def test_a_tag_chooses_the_normalisation_of_its_weights():
     clip = build_model(ModelConfig(name="convnext_atto.d2_in1k"), 3, MULTI)
     assert clip.mean[0] == pytest.approx(timm.get_pretrained_cfg("convnext_atto.d2_in1k").mean[0] * 255)
+
+
+@pytest.mark.parametrize("name", ["test_efficientnet", "test_resnet", "test_vit"])
+@pytest.mark.parametrize("classes", [SINGLE, ClassList(names=tuple(map(str, range(19))))])
+def test_a_new_network_begins_without_an_opinion(name, classes):
+    model = build_model(ModelConfig(name=name), 4, classes, 160)
+    assert 0.005 < float(model.head.weight.detach().std()) < 0.015, "timm's own would be up to 0.6"
+    assert not model.head.bias.any()
