@@ -26,7 +26,7 @@ import torch
 import yaml
 
 from hpa.config import load_config
-from hpa.report.explanation_wording import cost, method_name
+from hpa.report.explanation_wording import NAMES, cost, method_name
 from hpa.stages.cells import segment_cells
 from hpa.stages.cells.cells_config import SegmentCellsConfig
 from hpa.stages.explanation import explain
@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("--backbone", default="tf_efficientnet_lite0", help="with ImageNet weights of a pip package")
     parser.add_argument("--levels", type=int, default=2, help="of randomised weights; 0 leaves that out")
     parser.add_argument("--cheap", action="store_true", help="only methods that need few passes")
-    parser.add_argument("--methods", nargs="+", help="only these kinds, such as grad_cam")
+    parser.add_argument("--methods", nargs="+", choices=list(NAMES), metavar="KIND", help="only these kinds")
     parser.add_argument("--real", type=Path, help="folder of real images in the layout of the 2018 competition")
     parser.add_argument("--real-images", type=int, default=20)
     parser.add_argument("--keep", type=Path, help="folder that keeps all")

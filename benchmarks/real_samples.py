@@ -15,6 +15,7 @@ PneumoniaMNIST has enough images for its figures to mean anything. `--keep` keep
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -45,7 +46,7 @@ def draw_lines(data: Path, folder: Path) -> None:
         return
     table = pd.read_csv(data / "cell_lines9" / "y_train.csv")
     kept = []
-    (folder / "images_train").mkdir(parents=True)
+    (folder / "images_train").mkdir(parents=True, exist_ok=True)
     for number, (line, rows) in enumerate(table.groupby("cell_line")):
         few, drawn_as = rows.head(len(rows) // 50), STAND_INS.get(str(line), str(line))
         fields = SimulationConfig(images=len(few), size=192, field=61.44, seed=number, cell_lines=(drawn_as,))
@@ -53,7 +54,8 @@ def draw_lines(data: Path, folder: Path) -> None:
         ids = sorted({path.name.rsplit("_", 1)[0] for path in source.iterdir()})
         for image_id, file_id in zip(ids, few["file_id"], strict=True):
             for channel in ("red", "blue", "yellow"):
-                (source / f"{image_id}_{channel}.png").rename(folder / "images_train" / f"{file_id}_{channel}.png")
+                copied = folder / "images_train" / f"{file_id}_{channel}.png"
+                shutil.copyfile(source / f"{image_id}_{channel}.png", copied)
         kept.append(few)
     pd.concat(kept).to_csv(folder / "y_train.csv", index=False)
 

@@ -88,7 +88,7 @@ def run_report(
 def _weights_warning(initial_weights: str, random_weights: bool) -> list[str]:
     if not random_weights:
         return []
-    told = f" ({initial_weights})" if initial_weights.lower() not in ("", "none", "random weights") else ""
+    told = f" ({initial_weights})" if initial_weights.lower() not in ("", "none", "random", "random weights") else ""
     return [
         f"This network started from random weights{told}, not from weights trained on other images. With few images or "
         "few epochs its figures say little about what the method can reach."

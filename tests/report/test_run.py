@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from hpa.evaluation import confused_pairs, evaluate
 from hpa.labels import ClassList
@@ -109,11 +110,12 @@ def test_the_pairs_most_confused_are_named_in_order(tmp_path: Path) -> None:
     assert f"{len(pairs) - 10} more pairs" in html
 
 
-def test_random_weights_are_told_first(tmp_path: Path) -> None:
+@pytest.mark.parametrize("told", ["none", "random weights"])
+def test_random_weights_are_told_first(tmp_path: Path, told: str) -> None:
     html = report(
         tmp_path / "report.html",
         multi(),
-        initial_weights="random weights",
+        initial_weights=told,
         random_weights=True,
         warnings=["mind the gap"],
     )
